@@ -1,0 +1,65 @@
+# `make` or `make help` lists the targets.
+PYTHON ?= python3
+FUZZ_SECONDS ?= 60
+VENV := .venv
+BIN := $(VENV)/bin
+CODE := $(wildcard kubedns plugins tests tools bench)
+
+.DEFAULT_GOAL := help
+.PHONY: help setup setup-dev run test check format fuzz soak bench lock clean
+
+help:  ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(VENV)/.run  ## Make .venv with the server in it, at .venv/bin/kubedns
+
+$(VENV)/.run: requirements/build.txt requirements/run.txt pyproject.toml
+	tools/venv.sh $(VENV) "$(PYTHON)" requirements/build.txt requirements/run.txt
+	@touch $@
+	@echo "The server is $(BIN)/kubedns"
+
+setup-dev: $(VENV)/.dev
+
+$(VENV)/.dev: requirements/dev.txt $(VENV)/.run
+	tools/venv.sh $(VENV) "$(PYTHON)" requirements/dev.txt
+	@touch $@
+
+run: setup  ## Serve Corefile.example and the sample cluster on 127.0.0.1:1053
+	@tools/ask.sh
+	@exec $(BIN)/kubedns -conf Corefile.example -dns.port 1053 --manifests kubedns/sample
+
+test: setup-dev  ## Run every test, on each of Python 3.11 and 3.13 that is here
+	@tools/debian-packages.sh
+	@tools/test.sh $(VENV)
+
+check: setup-dev  ## Format, lint, types, import contracts, tests: what CI runs
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy $(CODE)
+	$(BIN)/lint-imports
+	$(MAKE) --no-print-directory test
+
+format: setup-dev  ## Format the code, and mend what ruff can mend
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+fuzz: $(VENV)/.fuzz  ## Fuzz for FUZZ_SECONDS (60)
+	tools/fuzz.sh $(BIN)/python $(FUZZ_SECONDS)
+
+$(VENV)/.fuzz: requirements/fuzz.txt $(VENV)/.dev
+	tools/venv.sh $(VENV) "$(PYTHON)" requirements/fuzz.txt
+	@touch $@
+
+soak:  ## Fuzz for ten minutes
+	$(MAKE) --no-print-directory fuzz FUZZ_SECONDS=600
+
+bench: setup-dev  ## Measure CPU, latency and memory
+	@tools/debian-packages.sh
+	$(BIN)/python bench
+
+lock:  ## Write requirements/*.txt anew, with the newest releases
+	tools/lock.sh "$(PYTHON)"
+
+clean:  ## Remove everything that the other targets made
+	rm -rf .venv* .fuzz .bench .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache build dist
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,29 @@
+#!/usr/bin/env bash
+# Install the programs, other than Python's, that tests and bench run: real clients, a real upstream, a C compiler.
+set -euo pipefail
+
+PATH=$PATH:/usr/sbin:/sbin
+packages=()
+command -v dig nslookup >/dev/null || packages+=(bind9-dnsutils)
+command -v nsd >/dev/null || packages+=(nsd)
+command -v dnsperf >/dev/null || packages+=(dnsperf)
+command -v cc >/dev/null || packages+=(gcc libc6-dev)
+[ ${#packages[@]} -gt 0 ] || exit 0
+
+if [ "$(id -u)" -ne 0 ] || ! command -v apt-get >/dev/null; then
+    printf '%s\n' "The tests need programs that are not here. On Debian, as root:" \
+        "    apt-get update && apt-get install --yes --no-install-recommends ${packages[*]}" >&2
+    exit 1
+fi
+
+# The package starts nsd as a service, on port 53: a policy of 101 says no (invoke-rc.d's manual page).
+policy=/usr/sbin/policy-rc.d
+if [ ! -e $policy ]; then
+    trap 'rm -f $policy' EXIT
+    printf '#!/bin/sh\nexit 101\n' >$policy
+    chmod +x $policy
+fi
+export DEBIAN_FRONTEND=noninteractive
+echo "Installing ${packages[*]}"
+apt-get update
+apt-get install --yes --no-install-recommends "${packages[@]}"
