@@ -1,0 +1,106 @@
+"""A reply as a value, and its octets for one query: header, question, body, OPT (RFC 1035 §4.1)."""
+
+from collections.abc import Sequence
+
+from kubedns.wire.compose import Body, compose, cut
+from kubedns.wire.edns import DO, ECHOED_FLAGS, Edns, echoed_options, opt_record, write_options
+from kubedns.wire.numbers import CD, HEADER_SIZE, OPCODE_MASK, QR, RD, TC, Rcode
+from kubedns.wire.query import Query
+from kubedns.wire.records import RR
+from kubedns.wire.validity import NEVER, Validity
+
+COPIED = OPCODE_MASK | RD | CD
+COPIED_NOTIFY = OPCODE_MASK  # RD and CD are a query's
+OPT_SIZE = 11  # without options
+HIGHEST_HEADER_RCODE = 15
+
+
+class Reply:
+    """RCODE, flags and three sections: the same value answers every client that asks, and nobody changes it.
+
+    `flags` are header bits such as AA; `edns` is an OPT record of the answering party's own. `suffix`, a zone, says
+    that this value answers many names below that zone, so that names may only be compressed against the zone's
+    labels; None: it answers one name alone. `zone` is spelled as the client spells it in SRV targets.
+    """
+
+    __slots__ = ("_bodies", "edns", "flags", "rcode", "sections", "suffix", "validity", "zone")
+
+    def __init__(  # noqa: PLR0913 - one argument for each thing a reply says
+        self,
+        answer: Sequence[RR] = (),
+        authority: Sequence[RR] = (),
+        additional: Sequence[RR] = (),
+        *,
+        rcode: int = Rcode.NOERROR,
+        flags: int = 0,
+        edns: Edns | None = None,
+        validity: Validity = NEVER,
+        suffix: bytes | None = None,
+        zone: bytes = b"",
+    ) -> None:
+        """Sections are in the order in which they go out."""
+        self.sections = (tuple(answer), tuple(authority), tuple(additional))
+        self.rcode = int(rcode)
+        self.flags = flags
+        self.edns = edns
+        self.validity = validity
+        self.suffix = suffix
+        self.zone = zone
+        self._bodies: dict[int, Body] = {}
+
+    @property
+    def answer(self) -> tuple[RR, ...]:
+        """The records that answer the question."""
+        return self.sections[0]
+
+    @property
+    def authority(self) -> tuple[RR, ...]:
+        """The SOA of a negative answer (RFC 2308 §3), or a referral's NS records."""
+        return self.sections[1]
+
+    @property
+    def additional(self) -> tuple[RR, ...]:
+        """Addresses of targets; never the OPT record, which is `edns`."""
+        return self.sections[2]
+
+    def body(self, query: Query) -> Body:
+        """Return the sections' octets as they stand behind this query's question; made once for each size of name."""
+        size = len(query.name)
+        if self.zone and query.question[-4 - len(self.zone) : -4] != self.zone:
+            typed = query.question[-4 - len(self.zone) : -4]
+            if typed.lower() == self.zone:  # an unusual spelling: not worth keeping
+                return compose(self.sections, query.name, size, typed)
+        body = self._bodies.get(size)
+        if body is None:
+            body = compose(self.sections, self.suffix or query.name, size)
+            self._bodies[size] = body
+        return body
+
+    def octets(self, query: Query) -> bytes:
+        """Return the message for this query, cut to what its client takes; TC where a record was left out."""
+        body = self.body(query)
+        edns = query.edns
+        flags = QR | self.flags | self.rcode & HIGHEST_HEADER_RCODE | query.flags & (COPIED if query.opcode == 0 else COPIED_NOTIFY)
+        opt = b"" if edns is None else self._opt(edns)
+        question = query.question
+        size = HEADER_SIZE + len(question) + len(body.octets) + len(opt)
+        if size > query.limit:
+            body = cut(body, query.limit - HEADER_SIZE - len(question) - len(opt))
+            flags |= TC
+        answer, authority, additional = body.counts
+        counts = (1 << 48 | answer << 32 | authority << 16 | additional + bool(opt)).to_bytes(8, "big")
+        return b"".join((query.id, flags.to_bytes(2, "big"), counts, question, body.octets, opt))
+
+    def _opt(self, edns: Edns) -> bytes:
+        """The reply's size is the client's own value; flags come back but for the low eight bits."""
+        if self.edns is None:
+            return opt_record(edns.size, self.rcode, edns.flags & ECHOED_FLAGS, echoed_options(edns))
+        flags = self.edns.flags & ECHOED_FLAGS | edns.flags & DO
+        return opt_record(edns.size, self.rcode, flags, write_options(self.edns.options))
+
+
+def bad_version(query: Query) -> bytes:
+    """Return the octets that tell a client that we speak version 0 of EDNS alone (RFC 6891 §6.1.3)."""
+    flags = QR | query.flags & (COPIED if query.opcode == 0 else COPIED_NOTIFY)
+    head = query.id + flags.to_bytes(2, "big") + b"\0\1\0\0\0\0\0\1"
+    return head + query.question + opt_record(0, Rcode.BADVERS, 0)

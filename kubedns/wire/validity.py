@@ -1,0 +1,31 @@
+"""How long a reply stays true."""
+
+import math
+from dataclasses import dataclass, field
+from typing import Protocol
+
+
+class Token(Protocol):
+    """Something a reply was made from: stale once that has changed, and for ever after."""
+
+    stale: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Validity:
+    """Until when (monotonic seconds), and while what is unchanged, a reply may be given again without asking."""
+
+    until: float = math.inf
+    tokens: tuple[Token, ...] = field(default=())
+
+    def holds(self, now: float) -> bool:
+        """Tell whether the reply may still be given."""
+        return now < self.until and not any(token.stale for token in self.tokens)
+
+    def joined(self, other: "Validity") -> "Validity":
+        """Return the validity of a reply that is made from both."""
+        return Validity(min(self.until, other.until), tuple(dict.fromkeys((*self.tokens, *other.tokens))))
+
+
+UNTIL_RELOAD = Validity()
+NEVER = Validity(until=-math.inf)
