@@ -1,0 +1,300 @@
+"""The cluster in memory: sources put changes in, plugins look objects up by name and by address.
+
+Rules of this file:
+
+- An update that changes no field that is kept changes nothing: no token, no serial.
+- A map from an address holds the object itself, or a tuple in order of namespace and name where several have it:
+  a tuple for each of 150,000 addresses would cost as much as the addresses.
+- Tokens exist only for Services and addresses that exist; all else shares one, which any change turns stale.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TypeVar
+
+from kubedns.cluster.addresses import pack_address
+from kubedns.cluster.objects import Endpoint, EndpointSlice, Kind, Namespace, Object, Pod, Service, kind_of_object
+from kubedns.cluster.tokens import Token
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+
+Key = tuple[str, str]  # namespace and name; the namespace of a Namespace is empty
+_Held = TypeVar("_Held", Service, EndpointSlice, Pod)
+_Where = TypeVar("_Where")  # a packed address, a podIP's text, or a Service's key
+
+
+class Index:
+    """What the cluster holds now.
+
+    `now` gives Unix seconds for the serial. With `zones_count`, endpoints' zones count for the serial too (the
+    option `zonal`). `synced` is the source's to set, once it has delivered its first full list of each kind.
+    """
+
+    def __init__(self, now: Callable[[], float], *, zones_count: bool = False) -> None:
+        self.synced = False
+        self.serial = 0
+        self.slices_without_service = 0
+        self._now = now
+        self._zones_count = zones_count
+        self._namespaces: dict[str, Namespace] = {}
+        self._services: dict[Key, Service] = {}
+        self._slices: dict[Key, EndpointSlice] = {}
+        self._pods: dict[Key, Pod] = {}
+        self._slices_of: dict[Key, EndpointSlice | tuple[EndpointSlice, ...]] = {}
+        self._services_at: dict[bytes, Service | tuple[Service, ...]] = {}
+        self._slices_at: dict[bytes, EndpointSlice | tuple[EndpointSlice, ...]] = {}
+        self._pods_at: dict[str, Pod | tuple[Pod, ...]] = {}
+        self._token = Token()
+        self._service_tokens: dict[Key, Token] = {}
+        self._address_tokens: dict[bytes, Token] = {}
+
+    # Looking up
+
+    @property
+    def namespaces(self) -> Iterable[str]:
+        """The names of all namespaces."""
+        return self._namespaces.keys()
+
+    @property
+    def services(self) -> Iterable[Service]:
+        """All Services, for transfers; don't change the index while going through them."""
+        return self._services.values()
+
+    def has_namespace(self, name: str) -> bool:
+        return name in self._namespaces
+
+    def service(self, namespace: str, name: str) -> Service | None:
+        return self._services.get((namespace, name))
+
+    def slices(self, namespace: str, name: str) -> Sequence[EndpointSlice]:
+        """Return the slices of the Service of that name, in order of their own names."""
+        return tuple(_members(self._slices_of.get((namespace, name))))
+
+    def services_by_ip(self, address: bytes) -> Iterator[Service]:
+        """Yield the Services with that cluster IP, by namespace and name where several claim it."""
+        return _members(self._services_at.get(address))
+
+    def endpoints_by_ip(self, address: bytes) -> Iterator[tuple[EndpointSlice, Endpoint]]:
+        """Yield every ready endpoint with that address and the slice it is in."""
+        for held in _members(self._slices_at.get(address)):
+            for endpoint in held.endpoints:
+                if endpoint.address == address:
+                    yield held, endpoint
+
+    def pod(self, namespace: str, ip_text: str) -> Pod | None:
+        """Return the first Pod of a namespace whose podIP is exactly that text."""
+        return next((pod for pod in _members(self._pods_at.get(ip_text)) if pod.namespace == namespace), None)
+
+    def pods_by_ip(self, ip_text: str) -> Iterator[Pod]:
+        """Yield every Pod of any namespace whose podIP is exactly that text."""
+        return _members(self._pods_at.get(ip_text))
+
+    # Tokens
+
+    def token(self) -> Token:
+        """Return the token of everything."""
+        return self._token
+
+    def service_token(self, namespace: str, name: str) -> Token:
+        """Return the token of a Service: itself, its slices, its namespace; that of everything if there is none."""
+        key = (namespace, name)
+        token = self._service_tokens.get(key)
+        if token is None:
+            if key not in self._services:
+                return self._token
+            token = self._service_tokens[key] = Token()
+        return token
+
+    def address_token(self, address: bytes) -> Token:
+        """Return the token of an address: all that has it, and their namespaces; that of everything if nothing has."""
+        token = self._address_tokens.get(address)
+        if token is None:
+            if address not in self._services_at and address not in self._slices_at:
+                return self._token
+            token = self._address_tokens[address] = Token()
+        return token
+
+    # Changing
+
+    def upsert(self, value: Object) -> bool:
+        """Add an object or replace the one of its kind, namespace and name; tell whether anything changed."""
+        match value:
+            case Service():
+                return self._put_service((value.namespace, value.name), value)
+            case EndpointSlice() if value.service:
+                return self._put_slice((value.namespace, value.name), value)
+            case EndpointSlice():
+                self.slices_without_service += 1
+                return self._put_slice((value.namespace, value.name), None)
+            case Pod():
+                return self._put_pod((value.namespace, value.name), value)
+            case Namespace():
+                return self._put_namespace(value.name, value)
+
+    def remove(self, kind: Kind, namespace: str, name: str) -> bool:
+        """Drop an object; tell whether there was one."""
+        if kind == "Service":
+            return self._put_service((namespace, name), None)
+        if kind == "EndpointSlice":
+            return self._put_slice((namespace, name), None)
+        if kind == "Pod":
+            return self._put_pod((namespace, name), None)
+        return self._put_namespace(name, None)
+
+    def replace_all(self, kind: Kind, objects: Iterable[Object]) -> None:
+        """Make a full list the only objects of their kind: each put in as it comes, then what is gone dropped."""
+        for _ in self.replacing(kind, objects):
+            pass
+
+    def replacing(self, kind: Kind, objects: Iterable[Object]) -> Iterator[None]:
+        """Do as replace_all, but pause after each object, so that a large list need not hold up answers."""
+        seen: set[Key] = set()
+        for value in objects:
+            if kind_of_object(value) != kind:
+                raise ValueError(f"{type(value).__name__} in a list of {kind}")
+            seen.add((value.namespace, value.name))
+            self.upsert(value)
+            yield
+        for namespace, name in [key for key in self.keys(kind) if key not in seen]:
+            self.remove(kind, namespace, name)
+            yield
+
+    def keys(self, kind: Kind) -> list[Key]:
+        """Return namespace and name of all objects of a kind."""
+        if kind == "Namespace":
+            return [("", name) for name in self._namespaces]
+        held: dict[Kind, Iterable[Key]] = {"Service": self._services, "EndpointSlice": self._slices, "Pod": self._pods}
+        return list(held[kind])
+
+    def _put_service(self, key: Key, new: Service | None) -> bool:
+        old = _exchange(self._services, key, new)
+        if old == new:
+            return False
+        _move(self._services_at, _service_addresses(old), _service_addresses(new), old, new)
+        self._flip_service(key)
+        self._flip_addresses(_service_addresses(old) | _service_addresses(new))
+        counts = old is None or new is None or (old.external_name, old.ports) != (new.external_name, new.ports)
+        self._changed(counts=counts)
+        return True
+
+    def _put_slice(self, key: Key, new: EndpointSlice | None) -> bool:
+        old = _exchange(self._slices, key, new)
+        if old == new:
+            return False
+        _move(self._slices_at, _slice_addresses(old), _slice_addresses(new), old, new)
+        _move(self._slices_of, _service_keys(old), _service_keys(new), old, new)
+        for touched in _service_keys(old) | _service_keys(new):
+            self._flip_service(touched)
+        self._flip_addresses(_slice_addresses(old) | _slice_addresses(new))
+        self._changed(counts=old is None or new is None or self._served(old) != self._served(new))
+        return True
+
+    def _put_pod(self, key: Key, new: Pod | None) -> bool:
+        old = _exchange(self._pods, key, new)
+        if old == new:
+            return False
+        _move(self._pods_at, _pod_addresses(old), _pod_addresses(new), old, new)
+        self._changed(counts=True)
+        return True
+
+    def _put_namespace(self, name: str, new: Namespace | None) -> bool:
+        if (name in self._namespaces) == (new is not None):
+            return False
+        if new is None:
+            del self._namespaces[name]
+        else:
+            self._namespaces[name] = new
+        if self._service_tokens or self._address_tokens:  # while a cluster is first read, there are none
+            self._flip_namespace(name)
+        self._changed(counts=False)
+        return True
+
+    def _served(self, held: EndpointSlice) -> object:
+        """Return what of a slice counts for the serial."""
+        if self._zones_count:
+            return held.ports, [(one.text, one.hostname, one.zone) for one in held.endpoints]
+        return held.ports, [(one.text, one.hostname) for one in held.endpoints]
+
+    def _flip_namespace(self, name: str) -> None:
+        for service in self._services.values():
+            if service.namespace == name:
+                self._flip_service((name, service.name))
+                self._flip_addresses(_service_addresses(service))
+        for held in self._slices.values():
+            if held.namespace == name:
+                self._flip_addresses(_slice_addresses(held))
+
+    def _flip_service(self, key: Key) -> None:
+        token = self._service_tokens.pop(key, None)
+        if token is not None:
+            token.stale = True
+
+    def _flip_addresses(self, addresses: Iterable[bytes]) -> None:
+        if not self._address_tokens:
+            return
+        for address in addresses:
+            token = self._address_tokens.pop(address, None)
+            if token is not None:
+                token.stale = True
+
+    def _changed(self, *, counts: bool) -> None:
+        self._token.stale = True
+        self._token = Token()
+        if counts:
+            self.serial = int(self._now())
+
+
+def _exchange(objects: dict[Key, _Held], key: Key, new: _Held | None) -> _Held | None:
+    """Put an object in, or take it out for None, unless that changes nothing; return the one before."""
+    old = objects.get(key)
+    if new is None:
+        objects.pop(key, None)
+    elif old != new:  # an equal one stays out: the maps hold the old one by identity
+        objects[key] = new
+    return old
+
+
+def _members(held: _Held | tuple[_Held, ...] | None) -> Iterator[_Held]:
+    if held is None:
+        return iter(())
+    return iter(held) if isinstance(held, tuple) else iter((held,))
+
+
+def _move(
+    places: dict[_Where, _Held | tuple[_Held, ...]],
+    before: set[_Where],
+    after: set[_Where],
+    old: _Held | None,
+    new: _Held | None,
+) -> None:
+    """Take `old` out of a map from where it was, and put `new` where it is."""
+    for place in before | after:
+        held = places.get(place)
+        rest = [] if held is None or held is old else [one for one in _members(held) if one is not old]
+        if new is not None and place in after:
+            rest.append(new)
+        if len(rest) > 1:
+            places[place] = tuple(sorted(rest, key=lambda one: (one.namespace, one.name)))
+        elif rest:
+            places[place] = rest[0]
+        else:
+            del places[place]
+
+
+def _service_addresses(service: Service | None) -> set[bytes]:
+    """Return the cluster IPs; `None`, and what else is no address, is left out."""
+    packed = () if service is None else (pack_address(text) for text in service.cluster_ips)
+    return {address for address in packed if address is not None}
+
+
+def _slice_addresses(held: EndpointSlice | None) -> set[bytes]:
+    return set() if held is None else {one.address for one in held.endpoints if isinstance(one.address, bytes)}
+
+
+def _service_keys(held: EndpointSlice | None) -> set[Key]:
+    return set() if held is None else {(held.namespace, held.service)}
+
+
+def _pod_addresses(pod: Pod | None) -> set[str]:
+    return {pod.ip} if pod is not None and pod.ip else set()
