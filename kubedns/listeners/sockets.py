@@ -1,0 +1,96 @@
+"""Bound sockets for the listeners, and errors in the words that operators know from CoreDNS."""
+
+import contextlib
+import errno
+import os
+import socket
+
+BUFFER_SIZE = 4 << 20  # octets asked for; the kernel gives at most net.core.rmem_max and wmem_max
+BACKLOG = 4096  # connections that wait to be accepted; the kernel gives at most net.core.somaxconn
+
+_REASONS = {
+    errno.EADDRNOTAVAIL: "cannot assign requested address",
+    errno.EADDRINUSE: "address already in use",
+    errno.EACCES: "permission denied",
+}
+_LOWEST_FREE_PORT = 1024  # below, Linux asks for a capability (capabilities(7)), unless a sysctl says otherwise
+
+
+class ListenError(OSError):
+    """A socket that cannot be had. Its text names the address and the reason; `cure` is None or what to do."""
+
+    def __init__(self, text: str, number: int | None, cure: str | None = None) -> None:
+        super().__init__(number, text)
+        self.text = text
+        self.cure = cure
+
+    def __str__(self) -> str:
+        return self.text
+
+
+def address_text(host: str, port: int) -> str:
+    """Return host and port as in a log line: ":53" for all addresses, "[::1]:53" for IPv6."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def open_tcp(host: str, port: int) -> socket.socket:
+    """Return a listening socket; ListenError where there is none to be had.
+
+    `host` is IPv4, or IPv6 with or without %scope; "" means all addresses of both, by one socket where the system can.
+    """
+    return _open(socket.SOCK_STREAM, host, port)
+
+
+def open_udp(host: str, port: int) -> socket.socket:
+    """Return a bound socket with large buffers; as open_tcp otherwise."""
+    return _open(socket.SOCK_DGRAM, host, port)
+
+
+def _open(kind: socket.SocketKind, host: str, port: int) -> socket.socket:
+    try:
+        if host:
+            return _bind(kind, host, port)
+        try:
+            return _bind(kind, "::", port)
+        except OSError as error:
+            if error.errno not in (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL, errno.EPROTONOSUPPORT):
+                raise
+            return _bind(kind, "0.0.0.0", port)  # noqa: S104 - IPv6 is off: all addresses were asked for
+    except OSError as error:
+        raise _listen_error(kind, host, port, error) from error
+
+
+def _bind(kind: socket.SocketKind, host: str, port: int) -> socket.socket:
+    family, _, _, _, address = socket.getaddrinfo(host, port, type=kind, flags=socket.AI_NUMERICHOST)[0]
+    with contextlib.ExitStack() as undo:
+        sock = undo.enter_context(socket.socket(family, kind))
+        if family == socket.AF_INET6:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+        if kind == socket.SOCK_STREAM:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        else:
+            for option in (socket.SO_RCVBUF, socket.SO_SNDBUF):
+                with contextlib.suppress(OSError):  # some systems refuse what Linux would only cut
+                    sock.setsockopt(socket.SOL_SOCKET, option, BUFFER_SIZE)
+        if hasattr(socket, "SO_REUSEPORT"):  # as CoreDNS: several sockets share the port and its load
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        sock.bind(address)
+        if kind == socket.SOCK_STREAM:
+            sock.listen(BACKLOG)
+        sock.setblocking(False)
+        undo.pop_all()
+        return sock
+
+
+def _listen_error(kind: socket.SocketKind, host: str, port: int, error: OSError) -> ListenError:
+    """Word it as Go does: its bind fails in "bind", its socket(2) in "socket", both inside "listen"."""
+    verb, network = ("Listen", "tcp") if kind == socket.SOCK_STREAM else ("ListenPacket", "udp")
+    if isinstance(error, socket.gaierror):
+        return ListenError(f"{verb}: listen {network}: lookup {host}: no such host", None)
+    number = error.errno or 0
+    reason = _REASONS.get(number) or os.strerror(number).lower()
+    cure = None
+    if number == errno.EACCES and port < _LOWEST_FREE_PORT:
+        cure = "give the process the capability CAP_NET_BIND_SERVICE, or choose a higher port by -dns.port"
+    call = "socket" if number == errno.EAFNOSUPPORT else "bind"
+    return ListenError(f"{verb}: listen {network} {address_text(host, port)}: {call}: {reason}", number, cure)

@@ -1,0 +1,175 @@
+"""UDP: datagrams in batches, each reply from the address that was asked."""
+
+import asyncio
+import logging
+import socket
+import time
+from functools import partial
+from typing import Protocol
+
+from kubedns.listeners import Answer
+from kubedns.listeners.counters import UdpCounters
+from kubedns.listeners.mmsg import BATCH, IPV4, IPV6, Receiver, Sender, usable
+from kubedns.listeners.portable import PortableReceiver, PortableSender
+
+RECEIVE_SIZE = 512  # octets read of a datagram, as CoreDNS: the rest is cut and the query then malformed
+BATCHES_A_WAKE_UP = 4  # then TCP and timers have their turn
+MOST_PENDING = 20_000  # queries that wait for a reply: some 1 KiB each
+
+log = logging.getLogger(__name__)
+
+MAPPED = b"\0\0\0\0\0\0\0\0\0\0\xff\xff"  # ::ffff:0:0/96, IPv4 over a dual-stack socket (RFC 4291 §2.5.5.2)
+
+
+class _Receives(Protocol):
+    def receive(self) -> tuple[list[bytes], list[bytes]]: ...
+
+
+class _Sends(Protocol):
+    def send(self, replies: list[bytes], peers: list[bytes]) -> None: ...
+
+
+class UdpClient:
+    """The sender of a datagram: the peer as mmsg.py has it, decoded only when asked."""
+
+    __slots__ = ("peer",)
+    transport = "udp"
+
+    def __init__(self, peer: bytes) -> None:
+        self.peer = peer
+
+    @property
+    def ipv6(self) -> bool:
+        return len(self.peer) == IPV6.size and not self.peer.startswith(MAPPED, 8)
+
+    def remote(self) -> tuple[str, int]:
+        if len(self.peer) == IPV4.size:
+            _, port, host, *_ = IPV4.struct.unpack(self.peer)
+        else:
+            _, port, _, host, *_ = IPV6.struct.unpack(self.peer)
+        return _text(host), int.from_bytes(port, "big")
+
+    def local(self) -> tuple[str, int]:
+        if len(self.peer) == IPV4.size:
+            *_, host, port = IPV4.struct.unpack(self.peer)
+        else:
+            *_, host, _, port = IPV6.struct.unpack(self.peer)
+        return _text(host), port
+
+
+def _text(host: bytes) -> str:
+    host = host.removeprefix(MAPPED)
+    return socket.inet_ntop(socket.AF_INET if len(host) == 4 else socket.AF_INET6, host)  # noqa: PLR2004 - octets
+
+
+class UdpListener:
+    """Hands a bound socket's datagrams to `answer` and sends what it returns.
+
+    `answer` may be set to another one at any time; the queries that wait for the old one's replies still get them.
+    """
+
+    def __init__(
+        self, sock: socket.socket, answer: Answer, *, most_pending: int = MOST_PENDING, portable: bool = False
+    ) -> None:
+        """Take the socket, which stays open until close(). `portable`: do without recvmmsg even where it is."""
+        sock.setblocking(False)
+        self.sock = sock
+        self.answer = answer
+        self.counters = UdpCounters()
+        self.most_pending = most_pending
+        self.pending = 0
+        self._receiver: _Receives
+        self._sender: _Sends
+        if portable or not usable(sock):
+            self._receiver = PortableReceiver(sock, RECEIVE_SIZE, self.counters)
+            self._sender = PortableSender(sock, self.counters)
+        else:
+            self._receiver = Receiver(sock, RECEIVE_SIZE, self.counters)
+            self._sender = Sender(sock, self.counters)
+        self._late_replies: list[bytes] = []
+        self._late_peers: list[bytes] = []
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._drained: asyncio.Event | None = None
+
+    def start(self) -> None:
+        """Begin to read, in the running loop."""
+        self._loop = asyncio.get_running_loop()
+        self._loop.add_reader(self.sock.fileno(), self._readable)
+
+    def stop(self) -> None:
+        """Answer what the kernel already holds, then read no more. The socket stays open, and start() goes on."""
+        if self._loop is not None:
+            self._readable()
+            self._loop.remove_reader(self.sock.fileno())
+            self._loop = None
+
+    async def drain(self, seconds: float) -> bool:
+        """Stop, then wait for the queries that are not answered yet; say whether all were."""
+        self.stop()
+        if self.pending:
+            self._drained = asyncio.Event()
+            try:
+                async with asyncio.timeout(seconds):
+                    await self._drained.wait()
+            except TimeoutError:
+                return False
+        return True
+
+    def close(self) -> None:
+        """Close the socket. Replies that come later are dropped."""
+        self.stop()
+        self._flush()
+        self.sock.close()
+
+    def _readable(self) -> None:
+        receive, send, answer = self._receiver.receive, self._sender.send, self.answer
+        now = time.monotonic()
+        for _ in range(BATCHES_A_WAKE_UP):
+            datagrams, peers = receive()
+            replies: list[bytes] = []
+            answered: list[bytes] = []
+            for datagram, peer in zip(datagrams, peers, strict=True):
+                try:
+                    reply = answer(datagram, UdpClient(peer), now)
+                except Exception:
+                    self._failed(answer)
+                    continue
+                if isinstance(reply, bytes):
+                    replies.append(reply)
+                    answered.append(peer)
+                elif reply is not None:
+                    self._wait_for(reply, peer)
+            if replies:
+                send(replies, answered)
+            if len(datagrams) < BATCH:
+                return
+
+    def _failed(self, answer: Answer) -> None:
+        self.counters.failed += 1
+        log.exception("%r failed on a datagram", answer)
+
+    def _wait_for(self, reply: asyncio.Future[bytes | None], peer: bytes) -> None:
+        if self.pending >= self.most_pending:
+            self.counters.rejected += 1
+            reply.cancel()
+            return
+        self.pending += 1
+        reply.add_done_callback(partial(self._late, peer))
+
+    def _late(self, peer: bytes, future: asyncio.Future[bytes | None]) -> None:
+        """Keep a reply for the end of this turn of the loop: what becomes ready together leaves together."""
+        self.pending -= 1
+        reply = None if future.cancelled() else future.result()
+        if reply is not None and self.sock.fileno() >= 0:
+            if not self._late_replies:
+                asyncio.get_running_loop().call_soon(self._flush)
+            self._late_replies.append(reply)
+            self._late_peers.append(peer)
+        if self._drained is not None and not self.pending:
+            asyncio.get_running_loop().call_soon(self._drained.set)  # after the flush
+
+    def _flush(self) -> None:
+        replies, self._late_replies = self._late_replies, []
+        peers, self._late_peers = self._late_peers, []
+        for i in range(0, len(replies), BATCH):
+            self._sender.send(replies[i : i + BATCH], peers[i : i + BATCH])
