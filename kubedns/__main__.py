@@ -1,0 +1,231 @@
+"""kubedns -conf Corefile: flags, then the Corefile, then plugins, then the server."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import platform
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import uvloop
+
+from kubedns import __version__, log
+from kubedns.corefile.errors import CorefileErrors
+from kubedns.corefile.find import BUILT_IN, FindError, Found, find_corefile
+from kubedns.corefile.parse import parse
+from kubedns.flags import USAGE, FlagError, Flags, parse_flags
+from kubedns.listeners.sockets import ListenError
+from kubedns.plugin.contract import StartError
+from kubedns.plugin.registry import PluginError, Registry, find_plugins
+from kubedns.server.configuration import Setting, configure
+from kubedns.server.lifecycle import Server
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from kubedns.corefile.values import Corefile
+    from kubedns.server.configuration import Configuration
+
+EXIT_ERROR = 1
+EXIT_USAGE = 2
+EXIT_STOP_FAILED = 3
+
+
+def main() -> None:
+    """Run the command line, and leave the process with its exit status."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: list[str]) -> int:
+    """Return the exit status of a command line; it serves until a signal ends it."""
+    try:
+        flags = parse_flags(arguments)
+    except FlagError as error:
+        sys.stderr.write(f"{error}\n{USAGE}")
+        return EXIT_USAGE
+    if flags.help:
+        sys.stderr.write(USAGE)
+        return 0
+    if flags.words:
+        stamp = time.strftime("%Y/%m/%d %H:%M:%S")
+        sys.stderr.write(f"{stamp} extra command line arguments: [{' '.join(flags.words)}]\n")
+        return EXIT_ERROR
+    log.output.as_json = flags.log_format == "json"
+    if flags.version:
+        sys.stdout.write(version_lines())
+        return 0
+    try:
+        registry = find_plugins(flags.plugin_dir)
+    except PluginError as error:
+        sys.stderr.write(f"{error}\n")
+        return EXIT_ERROR
+    if flags.plugins:
+        sys.stdout.write("".join(f"{name}\n" for name in sorted(registry.modules)))
+        return 0
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(Process(flags, registry).live())
+
+
+def version_lines() -> str:
+    """Return name and version, then what it runs on, a line each."""
+    machine = {"x86_64": "amd64", "aarch64": "arm64"}.get(platform.machine(), platform.machine())
+    return f"kubedns-{__version__}\n{sys.platform}/{machine}, python{platform.python_version()}, \n"
+
+
+class Process:
+    """A server, and the signals that it obeys."""
+
+    def __init__(self, flags: Flags, registry: Registry) -> None:
+        """Nothing is read yet."""
+        self._flags = flags
+        self._registry = registry
+        self._server = Server(self._load)
+        self._built_in = False
+        self._ended: asyncio.Future[int] | None = None
+        self._interrupted = False
+        self._busy: set[asyncio.Task[None]] = set()
+
+    async def live(self) -> int:
+        """Serve until a signal; return the exit status."""
+        loop = asyncio.get_running_loop()
+        self._ended = loop.create_future()
+        try:
+            configuration = await self._server.start()
+        except (CorefileErrors, FindError, ListenError, StartError) as error:
+            sys.stderr.write(_report(error))
+            return EXIT_ERROR
+        self._watch_signals(loop)
+        self._write_pidfile()
+        if not self._flags.quiet:
+            sys.stdout.write(banner(configuration))
+            sys.stdout.flush()
+        if not configuration.groups:
+            return 0
+        try:
+            return await self._ended
+        finally:
+            self._remove_pidfile()
+
+    def _load(self, previous: Mapping[Any, Any]) -> Configuration:
+        found = find_corefile(self._flags.conf)
+        corefile = self._parse(found)
+        if not corefile.blocks and not corefile.errors:
+            found = BUILT_IN
+            corefile = self._parse(found)
+        self._built_in = found.built_in
+        setting = Setting(self._registry, self._flags.port, Path.cwd(), self._flags.manifests)
+        return configure(corefile, setting, previous)
+
+    def _parse(self, found: Found) -> Corefile:
+        registry = self._registry
+        return parse(
+            found.text,
+            found.name,
+            directives=registry.order,
+            unsupported=registry.unsupported,
+            environment=os.environ,
+            path=found.path,
+            warn=log.server_log.warning,
+        )
+
+    def _watch_signals(self, loop: asyncio.AbstractEventLoop) -> None:
+        handlers = {
+            signal.SIGTERM: self._terminate,
+            signal.SIGINT: self._interrupt,
+            signal.SIGQUIT: self._quit,
+            signal.SIGUSR1: self._reload,
+            signal.SIGUSR2: self._ignore_upgrade,
+        }
+        for number, handler in handlers.items():
+            loop.add_signal_handler(number, handler)
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+
+    def _terminate(self) -> None:
+        log.server_log.info("SIGTERM: Shutting down servers then terminating")
+        self._spawn(self._stop(EXIT_STOP_FAILED))
+
+    def _interrupt(self) -> None:
+        if self._interrupted:
+            log.server_log.info("SIGINT: Force quit")
+            self._leave(EXIT_USAGE)
+        self._interrupted = True
+        log.server_log.info("SIGINT: Shutting down")
+        self._end(0)
+
+    def _quit(self) -> None:
+        log.server_log.info("SIGQUIT: Quitting process immediately")
+        self._leave(0)
+
+    def _reload(self) -> None:
+        log.server_log.info("SIGUSR1: Reloading")
+        self._spawn(self._reload_now())
+
+    def _ignore_upgrade(self) -> None:
+        log.server_log.warning("SIGUSR2: Ignored, kubedns does not upgrade in place")
+
+    async def _reload_now(self) -> None:
+        if self._built_in and self._flags.conf is None:
+            log.server_log.error("SIGUSR1: no Caddyfile loader with which to reload Caddyfile")
+            return
+        log.server_log.info("Reloading")
+        try:
+            await self._server.reload()
+        except Exception as error:  # noqa: BLE001 - whatever is wrong with the new configuration, the old one serves
+            text = _report(error).rstrip()
+            log.server_log.error(f"Restart failed: {text}")
+            log.server_log.error(f"SIGUSR1: starting with listener file descriptors: {text.splitlines()[0]}")
+            return
+        log.server_log.info("Reloading complete")
+
+    async def _stop(self, on_failure: int) -> None:
+        failed = await self._server.stop()
+        self._end(on_failure if failed else 0)
+
+    def _spawn(self, work: Any) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._busy.add(task)
+        task.add_done_callback(self._busy.discard)
+
+    def _end(self, status: int) -> None:
+        if self._ended is not None and not self._ended.done():
+            self._ended.set_result(status)
+
+    def _leave(self, status: int) -> None:
+        """End the process at once, without hooks."""
+        self._remove_pidfile()
+        sys.stdout.flush()
+        os._exit(status)
+
+    def _write_pidfile(self) -> None:
+        if self._flags.pidfile:
+            try:
+                Path(self._flags.pidfile).write_text(f"{os.getpid()}\n", encoding="ascii")
+            except OSError as error:
+                reason = (error.strerror or str(error)).lower()
+                log.server_log.error(f"Could not write pidfile: open {self._flags.pidfile}: {reason}")
+
+    def _remove_pidfile(self) -> None:
+        if self._flags.pidfile:
+            with contextlib.suppress(OSError):
+                Path(self._flags.pidfile).unlink()
+
+
+def banner(configuration: Configuration) -> str:
+    """Return what is printed once at start: each zone and where it is served, then the version."""
+    return "".join(f"{line}\n" for line in configuration.zone_lines()) + version_lines()
+
+
+def _report(error: Exception) -> str:
+    """Return an error as an operator needs it, ending in a newline."""
+    cure = getattr(error, "cure", None)
+    text = str(error).rstrip()
+    return f"{text}\n  {cure}\n" if cure and isinstance(error, ListenError) else f"{text}\n"
+
+
+if __name__ == "__main__":
+    main()

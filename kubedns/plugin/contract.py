@@ -1,0 +1,119 @@
+"""What a plugin is, and what it is given when the Corefile names it.
+
+A plugin is a module with a function `setup(directive, block)` that returns a `Plugin`, `Settings` for the server,
+or an object that is a Plugin and has its Settings as an attribute `settings`. docs/writing-a-plugin.md walks through
+one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, runtime_checkable
+
+from kubedns.wire.numbers import Rcode
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from kubedns.corefile.values import Directive
+    from kubedns.wire.query import Query
+    from kubedns.wire.reply import Reply
+
+    Next = Callable[[Query], Awaitable[Reply]]
+
+Kept = TypeVar("Kept")
+
+
+class ResolveError(Exception):
+    """A query that can't be answered: the client gets `rcode`, the errors plugin logs the text."""
+
+    def __init__(self, text: str, rcode: Rcode = Rcode.SERVFAIL) -> None:
+        """`rcode` is one that comes without records: SERVFAIL, REFUSED, FORMERR, NOTIMP."""
+        super().__init__(text)
+        self.rcode = rcode
+
+
+class StartError(Exception):
+    """What a plugin raises that can't start; its text is all that the operator is shown."""
+
+
+class Plugin(Protocol):
+    """A link of a server block's chain."""
+
+    async def resolve(self, query: Query, pass_on: Next) -> Reply:
+        """Answer a query, or return what `await pass_on(query)`, the rest of the chain, answers.
+
+        Raises ResolveError where there is no answer to be had. A Reply may be shared with other queries: never
+        change one, make another.
+        """
+        ...
+
+
+@runtime_checkable
+class Starts(Protocol):
+    """A plugin with something to do before the first query: reading, connecting, waiting for a first list."""
+
+    async def start(self) -> None:
+        """Return when queries may come; an exception keeps the server, or its new configuration, from starting."""
+        ...
+
+
+@runtime_checkable
+class Stops(Protocol):
+    """A plugin that has something to let go when its configuration is replaced or the server stops."""
+
+    async def stop(self) -> None:
+        """Called once, after the last query; exceptions are logged and go no further."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What a directive asks of the server rather than of queries."""
+
+    addresses: tuple[str, ...] | None = None  # where the block listens; None: every address of both families
+    debug: bool = False  # debug lines are logged
+    stacktrace: bool = False  # a plugin's exception is logged with its traceback
+
+
+class SetupModule(Protocol):
+    """A plugin's module. It may name the built-in plugin that it comes after in every chain as `AFTER`."""
+
+    def setup(self, directive: Directive, block: ServerBlock) -> Plugin | Settings:
+        """Read the directive's options and do, once, all that no query need wait for; raises CorefileError."""
+        ...
+
+
+@dataclass(slots=True)
+class Shared:
+    """What plugins keep from one configuration to the next: an index, a pool of connections.
+
+    A value is kept under a key that says all it was made from. What no plugin of a new configuration asks for again
+    is stopped after the switch, as a plugin is.
+    """
+
+    previous: dict[Any, Any] = field(default_factory=dict)
+    kept: dict[Any, Any] = field(default_factory=dict)
+
+    def keep(self, key: Any, make: Callable[[], Kept]) -> Kept:
+        """Return the value kept under that key, else make it."""
+        if key not in self.kept:
+            self.kept[key] = self.previous[key] if key in self.previous else make()
+        value: Kept = self.kept[key]
+        return value
+
+
+@dataclass(slots=True)
+class ServerBlock:
+    """The server block that a plugin is set up for.
+
+    `zones` are the block's keys as absolute lower-case text, CIDR keys expanded; `root` is where relative file names
+    start; `bound` says that a `bind` directive stands in the block.
+    """
+
+    zones: tuple[str, ...]
+    shared: Shared = field(default_factory=Shared)
+    root: Path = Path()
+    manifests: Path | None = None
+    bound: bool = False

@@ -1,0 +1,57 @@
+"""Zones of a plugin or a server block: the longest that holds a name, and fallthrough."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+from kubedns.wire.name import is_within, name
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+Held = TypeVar("Held")
+
+
+class Zones(Generic[Held]):
+    """A value for each of some zones; looked up by any name inside."""
+
+    __slots__ = ("_by_name", "_root")
+
+    def __init__(self, pairs: Iterable[tuple[bytes, Held]]) -> None:
+        """Of equal zones the first counts."""
+        self._by_name: dict[bytes, Held] = {}
+        for zone, value in pairs:
+            self._by_name.setdefault(zone, value)
+        self._root = self._by_name.get(b"\0")
+
+    def exact(self, zone: bytes) -> Held | None:
+        """Return the value of that zone itself."""
+        return self._by_name.get(zone)
+
+    def longest(self, wire: bytes) -> Held | None:
+        """Return the value of the longest zone that a name (lower-case wire octets) is inside of."""
+        by_name = self._by_name
+        start = 0
+        while size := wire[start]:
+            value = by_name.get(wire[start:])
+            if value is not None:
+                return value
+            start += size + 1
+        return self._root
+
+
+@dataclass(frozen=True, slots=True)
+class Fallthrough:
+    """For which names a plugin's NXDOMAIN is left to the plugins behind it: none, those in zones, or all (`.`)."""
+
+    zones: tuple[bytes, ...] = ()
+
+    def __contains__(self, wire: bytes) -> bool:
+        """Tell whether a name is inside one of the zones."""
+        return any(is_within(wire, zone) for zone in self.zones)
+
+
+def wire_zones(texts: Iterable[str]) -> tuple[bytes, ...]:
+    """Return zones given as text as wire names; the readers have checked that they are names."""
+    return tuple(name(text) for text in texts)

@@ -1,0 +1,1 @@
+"""One datagram to one reply, and the life of what does it."""

@@ -1,0 +1,179 @@
+"""From a Corefile's blocks to chains and listeners: every error found, nothing started, no socket opened."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from kubedns.corefile.errors import CorefileError, CorefileErrors, Step
+from kubedns.corefile.keys import expand_keys
+from kubedns.corefile.overlap import Claim, check_overlaps
+from kubedns.plugin.contract import ServerBlock, Settings, Shared
+from kubedns.server.chain import link_chain
+from kubedns.server.dispatch import Served
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    from kubedns.corefile.values import Block, Corefile, Directive, Key
+    from kubedns.plugin.registry import Registry
+
+ANY_CLASS = frozenset({"chaos", "forward"})  # with one of these a listener takes questions of every class
+
+
+class Address(NamedTuple):
+    """Where to listen; host "" is every address of both families."""
+
+    transport: str
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        """As log lines name a listener: `dns://:53`."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{self.transport}://{host}:{self.port}"
+
+
+@dataclass(slots=True)
+class Group:
+    """What one listener serves."""
+
+    served: list[Served] = field(default_factory=list)
+    any_class: bool = False
+
+
+@dataclass(slots=True)
+class _Built:
+    """A server block under construction: its plugins in order, and what they ask of the server."""
+
+    block: Block
+    keys: tuple[Key, ...]
+    plugins: list[tuple[str, Any]] = field(default_factory=list)
+    settings: list[Settings] = field(default_factory=list)
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        bound = [one.addresses for one in self.settings if one.addresses is not None]
+        return bound[-1] if bound else ("",)
+
+
+@dataclass(slots=True)
+class Configuration:
+    """What a Corefile asks for: plugins that are set up, and what each listener is to serve."""
+
+    groups: dict[Address, Group]
+    plugins: list[tuple[str, Any]]
+    shared: Shared
+    debug: bool
+    fingerprint: str
+    warnings: tuple[str, ...] = ()
+
+    def zone_lines(self) -> Iterator[str]:
+        """Yield the banner's lines: each zone and where it is served, sorted inside a listener."""
+        for address, group in self.groups.items():
+            transport = "" if address.transport == "dns" else f"{address.transport}://"
+            bound = f" on {address.host}" if address.host else ""
+            for zone in sorted(served.zone for served in group.served):
+                yield f"{transport}{zone}:{address.port}{bound}"
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """What, besides the Corefile, a configuration is made from."""
+
+    registry: Registry
+    default_port: int
+    root: Path
+    manifests: Path | None = None
+
+
+def configure(corefile: Corefile, setting: Setting, previous: Mapping[Any, Any]) -> Configuration:
+    """Return the configuration of a Corefile; raise CorefileErrors with all that is wrong, in CoreDNS's order.
+
+    `previous` is what the configuration before this one kept to share.
+    """
+    errors: list[CorefileError] = list(corefile.errors)
+    built = _keyed(corefile.blocks, setting.default_port, errors)
+    shared = Shared(dict(previous))
+    _set_up(built, setting, shared, errors)
+    claims = list(_claims(built))
+    errors += check_overlaps([claim for claim, _ in claims])
+    if errors:
+        raise CorefileErrors(errors)
+    groups: dict[Address, Group] = {}
+    chains = {id(one): link_chain(one.plugins) for one in built}
+    for claim, one in claims:
+        group = groups.setdefault(Address(claim.key.transport, claim.address, claim.key.port), Group())
+        group.served.append(Served(claim.key.zone, chains[id(one)]))
+        group.any_class |= not ANY_CLASS.isdisjoint(one.block.directives)
+    plugins = [plugin for one in built for plugin in one.plugins]
+    debug = any(settings.debug for one in built for settings in one.settings)
+    return Configuration(groups, plugins, shared, debug, corefile.fingerprint)
+
+
+def _keyed(blocks: Sequence[Block], default_port: int, errors: list[CorefileError]) -> list[_Built]:
+    built = []
+    for block in blocks:
+        keys: list[Key] = []
+        for word in block.keys:
+            try:
+                keys += expand_keys(word, default_port)
+            except CorefileError as error:
+                errors.append(error)
+        for key in keys:
+            if key.transport != "dns":
+                cure = "serve plain dns:// for now"
+                text = f"transport {key.transport}:// is not supported yet"
+                errors.append(CorefileError(text, key.word, cure, step=Step.KEYS))
+        built.append(_Built(block, tuple(key for key in keys if key.transport == "dns")))
+    return built
+
+
+def _set_up(built: Sequence[_Built], setting: Setting, shared: Shared, errors: list[CorefileError]) -> None:
+    """Set plugins up in their order and, inside that, block by block: so errors come in the order CoreDNS has."""
+    for name in setting.registry.order:
+        module = setting.registry.modules.get(name)
+        for one in built:
+            directive = one.block.directives.get(name)
+            if directive is None or module is None:
+                continue
+            try:
+                _add(one, name, module.setup(directive, _server_block(one, setting, shared)))
+            except CorefileError as error:
+                errors += error.prefixed(f"plugin/{name}: ").errors
+            except Exception as error:  # noqa: BLE001 - a third party's plugin may raise anything
+                errors.append(_failed(name, directive, error))
+
+
+def _add(one: _Built, name: str, result: Any) -> None:
+    if isinstance(result, Settings):
+        one.settings.append(result)
+        return
+    one.plugins.append((name, result))
+    settings = getattr(result, "settings", None)
+    if isinstance(settings, Settings):
+        one.settings.append(settings)
+
+
+def _server_block(one: _Built, setting: Setting, shared: Shared) -> ServerBlock:
+    return ServerBlock(
+        zones=tuple(key.zone for key in one.keys),
+        shared=shared,
+        root=setting.root,
+        manifests=setting.manifests,
+        bound=any(settings.addresses is not None for settings in one.settings),
+    )
+
+
+def _failed(name: str, directive: Directive, error: Exception) -> CorefileError:
+    text = f"plugin/{name}: {type(error).__name__}: {error}"
+    return CorefileError(text, directive.words[0], "the plugin itself failed; tell its author")
+
+
+def _claims(built: Sequence[_Built]) -> Iterator[tuple[Claim, _Built]]:
+    """Yield each (zone, port, address) that a block wants, in file order."""
+    for one in built:
+        for key in one.keys:
+            for address in one.addresses:
+                yield Claim(key, address), one

@@ -1,0 +1,143 @@
+"""Start, reload, stop: configurations come and go, sockets whose address stays are kept."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+from typing import TYPE_CHECKING, Any
+
+from kubedns import log
+from kubedns.listeners.sockets import open_tcp, open_udp
+from kubedns.listeners.tcp import ConnectionLimit, TcpListener
+from kubedns.listeners.udp import UdpListener
+from kubedns.plugin.contract import Starts, Stops
+from kubedns.server.dispatch import Dispatcher
+from kubedns.server.stepping import Stepper
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from kubedns.server.configuration import Address, Configuration
+
+DRAIN = 5.0  # seconds that queries in flight have once their listener takes no more
+
+
+class Server:
+    """One process's configuration and its listeners. `load` makes a configuration from the Corefile as it is now."""
+
+    def __init__(self, load: Callable[[Mapping[Any, Any]], Configuration]) -> None:
+        """`load` is given what the configuration before kept to share, and raises CorefileErrors."""
+        self._load = load
+        self._listeners: dict[Address, tuple[UdpListener, TcpListener]] = {}
+        self._stepper: Stepper | None = None
+        self._connections = ConnectionLimit()
+        self.configuration: Configuration | None = None
+
+    async def start(self) -> Configuration:
+        """Load, start plugins, open sockets, serve. Raises CorefileErrors, ListenError, or what a plugin raised."""
+        self._stepper = Stepper(asyncio.get_running_loop())
+        return await self._replace(None)
+
+    async def reload(self) -> Configuration:
+        """Read the Corefile again and switch to it; whatever goes wrong is raised and the old one goes on."""
+        return await self._replace(self.configuration)
+
+    async def stop(self) -> list[Exception]:
+        """Take no more queries, answer those in flight, stop the plugins; return what went wrong."""
+        listeners = [one for pair in self._listeners.values() for one in pair]
+        self._listeners = {}
+        await asyncio.gather(*(one.drain(DRAIN) for one in listeners))
+        for one in listeners:
+            one.close()
+        failed = [] if self.configuration is None else await _stop(_parts(self.configuration))
+        if self._stepper is not None:
+            self._stepper.close()
+        return failed
+
+    async def _replace(self, old: Configuration | None) -> Configuration:
+        new = self._load({} if old is None else old.shared.kept)
+        kept = [] if old is None else list(_parts(old))
+        started: list[Any] = []
+        opened: dict[Address, tuple[UdpListener, TcpListener]] = {}
+        try:
+            for part in _parts(new):
+                if isinstance(part, Starts) and not _among(part, kept):
+                    started.append(part)
+                    await part.start()
+            for address in new.groups.keys() - self._listeners.keys():
+                opened[address] = self._open(address)
+        except BaseException:
+            _close(opened.values())
+            await _stop(started)
+            raise
+        await self._switch(new, opened)
+        parts = list(_parts(new))
+        await _stop([part for part in kept if not _among(part, parts)])
+        new.shared.previous.clear()
+        gc.collect()
+        gc.freeze()  # what a configuration is made of lives long: the collector need not look at it again
+        return new
+
+    async def _switch(self, new: Configuration, opened: dict[Address, tuple[UdpListener, TcpListener]]) -> None:
+        """From one turn of the loop to the next, every listener answers by the new configuration."""
+        self._listeners |= opened
+        gone = [self._listeners.pop(address) for address in self._listeners.keys() - new.groups.keys()]
+        assert self._stepper is not None  # noqa: S101 - made by start()
+        for address, listeners in self._listeners.items():
+            group = new.groups[address]
+            dispatcher = Dispatcher(str(address), group.served, self._stepper, any_class=group.any_class)
+            for listener in listeners:
+                listener.answer = dispatcher.answer
+        for udp, tcp in opened.values():
+            udp.start()
+            await tcp.start()
+        log.output.debug = new.debug
+        self.configuration = new
+        await asyncio.gather(*(listener.drain(DRAIN) for pair in gone for listener in pair))
+        _close(gone)
+
+    def _open(self, address: Address) -> tuple[UdpListener, TcpListener]:
+        """Open TCP before UDP, as CoreDNS does, so that errors come in its order."""
+        tcp = open_tcp(address.host, address.port)
+        try:
+            udp = open_udp(address.host, address.port)
+        except OSError:
+            tcp.close()
+            raise
+        return UdpListener(udp, _silence), TcpListener(tcp, _silence, limit=self._connections)
+
+
+def _silence(_datagram: bytes, _client: object, _now: float) -> None:
+    """What a listener answers between being opened and being switched to: it has not started to read."""
+
+
+def _parts(configuration: Configuration) -> Iterable[Any]:
+    """Yield the shared values of a configuration, then its plugins in order."""
+    yield from configuration.shared.kept.values()
+    for _, plugin in configuration.plugins:
+        yield plugin
+
+
+def _among(part: Any, parts: Iterable[Any]) -> bool:
+    return any(part is other for other in parts)
+
+
+async def _stop(parts: Iterable[Any]) -> list[Exception]:
+    """Stop each part that can be; return the exceptions, logged."""
+    failed = []
+    for part in parts:
+        if isinstance(part, Stops):
+            try:
+                await part.stop()
+            except Exception as error:  # noqa: BLE001 - one that can't stop must not keep the others from it
+                log.server_log.error(f"stopping {type(part).__name__}: {type(error).__name__}: {error}")
+                failed.append(error)
+    return failed
+
+
+def _close(pairs: Iterable[tuple[UdpListener, TcpListener]]) -> None:
+    for pair in pairs:
+        for listener in pair:
+            with contextlib.suppress(OSError):
+                listener.close()
