@@ -1,0 +1,164 @@
+"""kubernetes [ZONES...] { ... }: answer for a cluster's Services, endpoints and pods (docs/plugins/kubernetes.md)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from kubedns.answers.table import Answers, Table
+from kubedns.plugin.interfaces import local_addresses
+from kubedns.plugin.zones import Fallthrough, Zones
+from kubedns.wire.name import ROOT, is_within, labels
+from kubedns.wire.numbers import AA, TC, Rcode, RRType
+from kubedns.wire.records import RR, cname
+from kubedns.wire.reply import Reply
+from kubedns.wire.validity import Validity
+from plugins.kubernetes.options import Options, read_options
+from plugins.kubernetes.sources import Cluster, open_cluster
+from plugins.kubernetes.zone import Aliases, Zone
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from kubedns.corefile.values import Directive
+    from kubedns.plugin.contract import Next, ServerBlock
+    from kubedns.wire.query import Query
+    from plugins.kubernetes.zone import Found
+
+MOST_ALIASES = 11  # CNAMEs in one answer
+DEFAULT_NAME_SERVER = b"\x02ns\x03dns"
+TRANSFERS = (RRType.AXFR, RRType.IXFR)
+# Types whose NODATA is remembered; a stranger that asks for all 65,536 fills no memory.
+KEPT_TYPES = (RRType.A, RRType.AAAA, RRType.SRV, RRType.PTR, RRType.CNAME, RRType.TXT, RRType.MX, RRType.HTTPS)
+
+
+def setup(directive: Directive, block: ServerBlock) -> Kubernetes:
+    """Read the options, and share the cluster's index with whoever watches the same."""
+    options = read_options(directive, block)
+    own = () if block.bound else tuple(local_addresses())
+    return Kubernetes(options, open_cluster(options, block, directive), own)
+
+
+class Kubernetes:
+    """The plugin: finds a name's zone, and keeps what has been compiled for it until its data changes."""
+
+    def __init__(self, options: Options, cluster: Cluster, own: Sequence[bytes]) -> None:
+        """`own` are the server's own addresses, packed; see Zone."""
+        self._cluster = cluster
+        self._index = cluster.index
+        self._options = options
+        self._fallthrough = Fallthrough(options.fallthrough)
+        self._zones = Zones((zone, Zone(zone, options, cluster.index, own)) for zone in options.zones)
+        self._table = Table()
+
+    def ready(self) -> bool:
+        """Tell whether the whole cluster has been read once."""
+        return self._index.synced
+
+    async def resolve(self, query: Query, pass_on: Next) -> Reply:
+        """Answer from what is compiled, else from the index; names of other zones are the next plugin's."""
+        answers = self._table.get(query.name)
+        if answers is not None:
+            reply = answers.replies.get(query.rrtype)
+            if reply is not None:
+                return reply
+        zone = self._zones.longest(query.name)
+        if zone is None:
+            return await pass_on(query)
+        found = self._look_up(zone, query, answers)
+        if isinstance(found, Reply):
+            return found
+        if found is not None:
+            return await self._follow(zone, query, found)
+        if query.name in self._fallthrough:
+            return await pass_on(query)
+        return zone.negative(Rcode.NXDOMAIN if self._index.synced else Rcode.SERVFAIL)
+
+    def _look_up(self, zone: Zone, query: Query, answers: Answers | None) -> Reply | Aliases | None:
+        """Return the reply from the index, kept for the next time where that is safe; None where there is no such name."""
+        rrtype = query.rrtype
+        if rrtype in TRANSFERS:
+            return Reply(rcode=Rcode.REFUSED, suffix=ROOT)
+        if answers is not None and rrtype in answers.replies:
+            return zone.negative(Rcode.NOERROR)
+        found = self._find(zone, query)
+        if isinstance(found, Reply):
+            self._keep(query, found)
+        elif found == Rcode.NOERROR:
+            if answers is not None and rrtype in KEPT_TYPES:
+                answers.replies[rrtype] = None
+            return zone.negative(Rcode.NOERROR)
+        return None if isinstance(found, Rcode) else found
+
+    def _find(self, zone: Zone, query: Query) -> Found:
+        """CoreDNS finds its own name and the apex's NS only where the zone is spelled in lower case."""
+        if not query.spelled.endswith(zone.origin):
+            if query.rrtype == RRType.NS and query.name == zone.origin:
+                return Rcode.NOERROR
+            if query.name == DEFAULT_NAME_SERVER + zone.origin and query.rrtype != RRType.SOA:
+                return Rcode.NXDOMAIN
+        return zone.find(query.name, query.labels, query.rrtype)
+
+    def _keep(self, query: Query, reply: Reply) -> None:
+        """Keep what is of one Service or one address; names that a stranger can make up are not kept."""
+        token = reply.validity.tokens[0] if reply.validity.tokens else None
+        if token is None or token is self._index.token():
+            return
+        answers = self._table.get(query.name)
+        if answers is None:
+            answers = Answers(token)
+            self._table.put(query.name, answers)
+        answers.replies[query.rrtype] = reply
+
+    async def _follow(self, zone: Zone, query: Query, aliases: Aliases) -> Reply:
+        chase = Chase(zone, query, self._options.ttl)
+        answer = await chase.records(query.name, aliases, ())
+        if not answer:
+            return zone.negative(Rcode.NOERROR)
+        return Reply(answer, flags=AA | chase.flags, validity=chase.validity)
+
+
+class Chase:
+    """The way from an ExternalName to addresses: inside the zone by the index, elsewhere by asking the whole server."""
+
+    def __init__(self, zone: Zone, query: Query, ttl: int) -> None:
+        """Collects, besides records, the TC flag and the validity of all that was asked."""
+        self._zone = zone
+        self._query = query
+        self._ttl = ttl
+        self.flags = 0
+        self.validity = Validity()
+
+    async def records(self, owner: bytes, aliases: Aliases, passed: tuple[bytes, ...]) -> list[RR]:
+        """Return a name's CNAMEs with what they lead to; nothing where the zone itself has no end for them."""
+        found = list(aliases.beside)
+        self.validity = self.validity.joined(aliases.validity)
+        for target in aliases.targets:
+            lower = target.lower()
+            if is_within(lower, owner.lower()) or lower in passed or len(passed) >= MOST_ALIASES:
+                continue
+            alias = cname(owner, target, self._ttl)
+            if is_within(lower, self._zone.origin):
+                inner = await self._inside(target, (*passed, lower))
+                found += [alias, *inner] if inner else []
+            else:
+                found += [alias, *await self._elsewhere(target)]
+        return found
+
+    async def _inside(self, target: bytes, passed: tuple[bytes, ...]) -> list[RR]:
+        lower = target.lower()
+        found = self._zone.find(lower, labels(lower), self._query.rrtype)
+        if isinstance(found, Aliases):
+            return await self.records(target, found, passed)
+        if isinstance(found, Reply):
+            self.validity = self.validity.joined(found.validity)
+            return [rr._replace(owner=target) for rr in found.answer]
+        self.validity = self.validity.joined(self._zone.negative(Rcode.NOERROR).validity)
+        return []
+
+    async def _elsewhere(self, target: bytes) -> Sequence[RR]:
+        if self._query.lookup is None:
+            return ()
+        reply = await self._query.lookup(self._query.ask(target, self._query.rrtype))
+        self.flags |= reply.flags & TC
+        self.validity = self.validity.joined(reply.validity)
+        return reply.answer

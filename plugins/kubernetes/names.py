@@ -1,0 +1,83 @@
+"""Names of the Kubernetes DNS specification, read from right to left, and addresses in names."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from kubedns.cluster.addresses import pack_address
+from kubedns.wire.errors import WireError
+from kubedns.wire.name import spelled_name
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+SHORTEST_REVERSE = 3  # labels: one, then in-addr or ip6, then arpa
+IPV4_LABELS = 4
+IPV6_LABELS = 32
+HEXADECIMAL = frozenset(bytes((digit,)) for digit in b"0123456789abcdef")
+DASHES_OF_IPV4 = 3
+
+
+class ServiceName(NamedTuple):
+    """What stands left of `svc`: "" where the name says nothing of it, or `_` stands for anything."""
+
+    namespace: str
+    service: str
+    endpoint: str
+    port: str
+    protocol: str
+
+
+ANY_PORT = ServiceName("", "", "", "", "")
+
+
+def service_name(left: Sequence[bytes]) -> ServiceName | None:
+    """Return what the labels left of `svc` say, two at least; None where there are more than a name can have."""
+    *above, service, namespace = (label.decode("latin-1") for label in left)
+    match above:
+        case []:
+            return ServiceName(namespace, service, "", "", "")
+        case [endpoint]:
+            return ServiceName(namespace, service, endpoint, "", "")
+        case [port, protocol]:
+            return ServiceName(namespace, service, "", port.removeprefix("_"), protocol.removeprefix("_"))
+        case _:
+            return None
+
+
+def pod_address(label: bytes) -> str:
+    """Return the address text that a pod's name stands for: 10-244-1-2 or fd00-10--2; not checked."""
+    text = label.decode("latin-1")
+    if text.count("-") == DASHES_OF_IPV4 and "--" not in text:
+        return text.replace("-", ".")
+    return text.replace("-", ":")
+
+
+def reverse_address(name: Sequence[bytes]) -> bytes | None:
+    """Return the address that a whole name's labels stand for (RFC 1035 §3.5, RFC 3596 §2.5), None for another name.
+
+    Four decimal labels, or 32 nibbles with up to three more labels to their left, as CoreDNS reads them.
+    """
+    *left, last, arpa = name if len(name) >= SHORTEST_REVERSE else (b"", b"")
+    if arpa != b"arpa":
+        return None
+    if last == b"in-addr" and len(left) == IPV4_LABELS:
+        return pack_address(b".".join(reversed(left)).decode("latin-1"))
+    nibbles = left[-IPV6_LABELS:]
+    if last == b"ip6" and IPV6_LABELS <= len(left) < IPV6_LABELS + 4 and HEXADECIMAL.issuperset(nibbles):
+        digits = b"".join(reversed(nibbles)).decode()
+        return pack_address(":".join(digits[at : at + 4] for at in range(0, IPV6_LABELS, 4)))
+    return None
+
+
+def is_reverse(name: Sequence[bytes]) -> bool:
+    """Tell whether a name is below (not at) in-addr.arpa or ip6.arpa: no Service has such a name."""
+    return len(name) >= SHORTEST_REVERSE and name[-1] == b"arpa" and name[-2] in {b"in-addr", b"ip6"}
+
+
+def host_name(text: str) -> bytes | None:
+    """Return an external name as it is stored, wire octets; None where it is no domain name."""
+    try:
+        return spelled_name(text)
+    except WireError:
+        return None

@@ -1,0 +1,51 @@
+"""log [NAMES...] [FORMAT] { class ... }: a line for each query (docs/plugins/log.md)."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from kubedns.log import server_log
+from kubedns.plugin.contract import ResolveError
+from kubedns.wire.name import ROOT, is_within
+from kubedns.wire.reply import Reply
+from plugins.log.classes import EVERY_CLASS, classify
+from plugins.log.formats import Exchange
+from plugins.log.options import read_rules
+
+if TYPE_CHECKING:
+    from kubedns.corefile.values import Directive
+    from kubedns.plugin.contract import Next, ServerBlock
+    from kubedns.wire.query import Query
+    from plugins.log.options import Rule
+
+
+def setup(directive: Directive, _: ServerBlock) -> QueryLog:
+    return QueryLog(read_rules(directive))
+
+
+class QueryLog:
+    """Logs what comes back from the plugins behind it, by the first rule whose scope holds the name."""
+
+    def __init__(self, rules: tuple[Rule, ...]) -> None:
+        self._rules = rules
+
+    async def resolve(self, query: Query, pass_on: Next) -> Reply:
+        for rule in self._rules:
+            if rule.scope == ROOT or is_within(query.name, rule.scope):
+                break
+        else:
+            return await pass_on(query)
+        started = time.perf_counter_ns()
+        try:
+            reply = await pass_on(query)
+        except ResolveError as error:
+            _write(rule, Exchange(query, Reply(rcode=error.rcode), started))  # what the server will answer
+            raise
+        _write(rule, Exchange(query, reply, started))
+        return reply
+
+
+def _write(rule: Rule, exchange: Exchange) -> None:
+    if rule.classes is EVERY_CLASS or classify(exchange.query, exchange.reply, time.time()) in rule.classes:
+        server_log.info(rule.format.line(exchange))
