@@ -3,7 +3,7 @@ PYTHON ?= python3
 FUZZ_SECONDS ?= 60
 VENV := .venv
 BIN := $(VENV)/bin
-CODE := $(wildcard kubedns plugins tests tools bench)
+CODE := $(wildcard kubedns plugins tests bench)
 
 .DEFAULT_GOAL := help
 .PHONY: help setup setup-dev run test check format fuzz soak bench lock clean
@@ -55,7 +55,7 @@ soak:  ## Fuzz for ten minutes
 
 bench: setup-dev  ## Measure CPU, latency and memory
 	@tools/debian-packages.sh
-	$(BIN)/python bench
+	$(BIN)/python -m bench
 
 lock:  ## Write requirements/*.txt anew, with the newest releases
 	tools/lock.sh "$(PYTHON)"

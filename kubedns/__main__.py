@@ -33,7 +33,8 @@ if TYPE_CHECKING:
 
 EXIT_ERROR = 1
 EXIT_USAGE = 2
-EXIT_STOP_FAILED = 3
+EXIT_STOP_FAILED = 3  # a listener did not stop
+EXIT_HOOK_FAILED = 4  # a plugin did not
 
 
 def main() -> None:
@@ -147,7 +148,7 @@ class Process:
 
     def _terminate(self) -> None:
         log.server_log.info("SIGTERM: Shutting down servers then terminating")
-        self._spawn(self._stop(EXIT_STOP_FAILED))
+        self._spawn(self._stop())
 
     def _interrupt(self) -> None:
         if self._interrupted:
@@ -155,7 +156,7 @@ class Process:
             self._leave(EXIT_USAGE)
         self._interrupted = True
         log.server_log.info("SIGINT: Shutting down")
-        self._end(0)
+        self._spawn(self._stop_plugins())
 
     def _quit(self) -> None:
         log.server_log.info("SIGQUIT: Quitting process immediately")
@@ -182,9 +183,18 @@ class Process:
             return
         log.server_log.info("Reloading complete")
 
-    async def _stop(self, on_failure: int) -> None:
-        failed = await self._server.stop()
-        self._end(on_failure if failed else 0)
+    async def _stop(self) -> None:
+        """Stop all, in order; the process ends whatever goes wrong."""
+        try:
+            await self._server.close()
+        except OSError as error:
+            log.server_log.error(f"SIGTERM: {error}")
+            self._end(EXIT_STOP_FAILED)
+        await self._stop_plugins()
+
+    async def _stop_plugins(self) -> None:
+        failed = await self._server.stop_plugins()
+        self._end(EXIT_HOOK_FAILED if failed else 0)
 
     def _spawn(self, work: Any) -> None:
         task = asyncio.get_running_loop().create_task(work)

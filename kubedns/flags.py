@@ -75,7 +75,7 @@ SWITCHES = frozenset(field.name for field in fields(Flags) if field.type == "boo
 
 
 def parse_flags(arguments: Sequence[str]) -> Flags:
-    """Return the flags of a command line as Go's flag package reads it: they end at the first other word, or at `--`."""
+    """Return a command line's flags as Go's flag package reads them: to the first other word, or to `--`."""
     flags = Flags()
     rest = list(arguments)
     while rest:

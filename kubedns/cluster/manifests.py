@@ -12,22 +12,18 @@ from __future__ import annotations
 import asyncio
 import os
 import stat
-import sys
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import msgspec
-
+from kubedns.cluster.child import read_in_child
 from kubedns.cluster.derive import Candidates, derive_slices
-from kubedns.cluster.objects import kind_of_object, shared
+from kubedns.cluster.objects import kind_of_object
 from kubedns.cluster.reading import (
     Contents,
     Filters,
-    Frame,
     ManifestError,
-    Request,
     batches,
     implied_namespace,
     is_json,
@@ -35,7 +31,7 @@ from kubedns.cluster.reading import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from kubedns.cluster.derive import Candidate, Rule
     from kubedns.cluster.index import Index
@@ -114,8 +110,7 @@ class ManifestSource:
         for _ in self._reconciling():
             pass
         self._index.synced = True
-        if not any(file.known for file in self._files.values()):
-            self._log(f"{self.path}: no Namespace, Service, EndpointSlice or Pod in it")
+        self._tell_if_empty()
 
     async def start(self) -> None:
         """Do as load, but a slice at a time and large files in a child process, while something else is served."""
@@ -124,6 +119,7 @@ class ManifestSource:
             self._tell(path, self._files[path])
         await _in_slices(self._reconciling())
         self._index.synced = True
+        self._tell_if_empty()
 
     async def watch(self) -> None:
         """Follow the files until cancelled; whatever is wrong with them is logged, once for each state of a file."""
@@ -139,6 +135,8 @@ class ManifestSource:
             self._error = ""
             if changed:
                 await _in_slices(self._reconciling())
+                # Where the first reading failed, this is when all has been read.
+                self._index.synced = self._index.synced or not any(file.error for file in self._files.values())
 
     async def _follow(self) -> bool:
         """Read what changed, forget what is gone; tell whether there was anything of the sort."""
@@ -184,7 +182,7 @@ class ManifestSource:
         else:
             file.signature = _signature(path)
             async for contents in read_in_child(path, self._filters):
-                await _in_slices(_adding(file, _compacted(contents)))
+                await _in_slices(_adding(file, (contents,)))
         return file
 
     def _contents(self, path: str, file: _File) -> Iterator[Contents]:
@@ -209,6 +207,10 @@ class ManifestSource:
         if file.unaddressed:
             count, first = len(file.unaddressed), file.unaddressed[0]
             self._log(f"{path}: no cluster IP is written for {count} Services ({first} first): write spec.clusterIP")
+
+    def _tell_if_empty(self) -> None:
+        if not any(file.known for file in self._files.values()):
+            self._log(f"{self.path}: no Namespace, Service, EndpointSlice or Pod in it")
 
     def _reconciling(self) -> Iterator[None]:
         """Bring the index to what the files hold, an object a step; what did not change touches nothing."""
@@ -317,45 +319,3 @@ def _is_small(path: str) -> bool:
     except OSError:
         return True
     return size <= LARGEST_YAML or (size <= LARGEST_JSON and is_json(path, start))
-
-
-async def read_in_child(path: str, filters: Filters) -> AsyncIterator[Contents]:
-    """Yield a file's contents as a child process reads them; raises ManifestError."""
-    child = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        "kubedns.cluster.reading",
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(entry or str(Path.cwd()) for entry in sys.path)},
-    )
-    try:
-        if child.stdin is None or child.stdout is None:  # both were asked for
-            raise ManifestError(f"{path}: no pipe to the process that reads it")
-        child.stdin.write(msgspec.json.encode(Request(path, filters)))
-        child.stdin.close()
-        decoder = msgspec.msgpack.Decoder(Frame)
-        while True:
-            frame = decoder.decode(
-                await child.stdout.readexactly(int.from_bytes(await child.stdout.readexactly(4), "big"))
-            )
-            if frame.error:
-                raise ManifestError(frame.error)
-            if frame.last:
-                return
-            if frame.contents is not None:
-                yield frame.contents
-    except (asyncio.IncompleteReadError, BrokenPipeError, ConnectionResetError):
-        code = await child.wait()
-        raise ManifestError(f"{path}: the process that reads it ended early (exit code {code})") from None
-    finally:
-        if child.returncode is None:
-            child.kill()
-        await child.wait()
-
-
-def _compacted(contents: Contents) -> Iterator[Contents]:
-    """Yield a batch with texts shared as this process shares them, so that a slice costs what it does elsewhere."""
-    contents.services = [shared(value) for value in contents.services]
-    contents.slices = [shared(value) for value in contents.slices]
-    yield contents

@@ -6,7 +6,6 @@ the API's makes the whole object unusable: ObjectError, and no other exception.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from functools import lru_cache
 from sys import intern
 from typing import TYPE_CHECKING, Literal, NamedTuple, TypeVar
@@ -56,6 +55,14 @@ class ObjectError(Exception):
     """An object that can't be used; the text names it, the field, and what is wrong there."""
 
 
+class Value(msgspec.Struct, frozen=True, gc=False):
+    """An unchanging value with slots that the garbage collector does not walk: it can't be in a cycle.
+
+    There may be hundreds of thousands, each a third smaller than a named tuple, and a full collection over those
+    would hold the loop for a tenth of a second.
+    """
+
+
 class Port(NamedTuple):
     """A port of a Service or an EndpointSlice; number -1 where there is none, empty text for null."""
 
@@ -67,7 +74,7 @@ class Port(NamedTuple):
 NO_PORTS = (Port("", -1, ""),)
 
 
-class Endpoint(NamedTuple):
+class Endpoint(Value, frozen=True):
     """One address of a ready endpoint.
 
     `address` is 4 or 16 octets, or text where the API holds a name (addressType FQDN). `spelling` is the API's own
@@ -88,8 +95,7 @@ class Endpoint(NamedTuple):
         return self.address if isinstance(self.address, str) else address_text(self.address)
 
 
-@dataclass(frozen=True, slots=True)
-class Namespace:
+class Namespace(Value, frozen=True):
     """A namespace exists, or does not."""
 
     name: str
@@ -100,8 +106,7 @@ class Namespace:
         return ""
 
 
-@dataclass(frozen=True, slots=True)
-class Service:
+class Service(Value, frozen=True):
     """`external_ips` holds spec.externalIPs, then of each load-balancer ingress its ip, else its hostname."""
 
     namespace: str
@@ -118,8 +123,7 @@ class Service:
         return bool(self.cluster_ips) and self.cluster_ips[0] == HEADLESS
 
 
-@dataclass(frozen=True, slots=True)
-class EndpointSlice:
+class EndpointSlice(Value, frozen=True):
     """The ready endpoints of a slice; `service` is empty where the label that names the Service is missing."""
 
     namespace: str
@@ -129,8 +133,7 @@ class EndpointSlice:
     endpoints: tuple[Endpoint, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Pod:
+class Pod(Value, frozen=True):
     """`ip` is status.podIP as the API spells it, empty before the pod has one."""
 
     namespace: str
@@ -277,28 +280,6 @@ def _ports(messages: list[PortMessage | None] | None) -> tuple[Port, ...]:
 def shared_ports(ports: tuple[Port, ...]) -> tuple[Port, ...]:
     """Return one tuple for all that are equal: thousands of Services have the same port 80."""
     return ports
-
-
-_Shared = TypeVar("_Shared", Service, EndpointSlice)
-
-
-def shared(value: _Shared) -> _Shared:
-    """Return an equal object that shares its repeated texts and ports with all others."""
-    if isinstance(value, Service):
-        return replace(
-            value,
-            namespace=intern(value.namespace),
-            name=intern(value.name),
-            type=intern(value.type),
-            ports=shared_ports(value.ports),
-        )
-    return EndpointSlice(
-        intern(value.namespace),
-        value.name,
-        intern(value.service),
-        shared_ports(value.ports),
-        tuple(one._replace(zone=intern(one.zone)) if one.zone else one for one in value.endpoints),
-    )
 
 
 _KIND_OF_TYPE: Mapping[type, Kind] = {

@@ -1,15 +1,9 @@
-"""A manifest's octets to what an Index takes and what EndpointSlices are derived from, batch by batch.
-
-Also `python -m kubedns.cluster.reading`, the child process that large files are read in: a Request as JSON on
-standard input, then Frames in msgpack on standard output, each after its length in 4 octets.
-"""
+"""A manifest's octets to what an Index takes and what EndpointSlices are derived from, batch by batch."""
 
 from __future__ import annotations
 
 import os
 import re
-import resource
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -40,7 +34,6 @@ LARGEST_FILE = 256 << 20  # octets
 OBJECTS_PER_BATCH = 50
 DEEPEST_LIST = 4  # Lists within Lists
 _NAME_LABEL = "kubernetes.io/metadata.name"  # the API server sets it on every Namespace
-_CHILD_MEMORY = 1 << 30  # octets of address space, on top of a few times the file
 _BROKEN_JSON = (msgspec.DecodeError, RecursionError, UnicodeDecodeError)
 
 
@@ -62,8 +55,8 @@ class Filters:
     targets: bool = True
 
 
-class Contents(msgspec.Struct):
-    """What some part of a file holds, filters applied.
+class Part(msgspec.Struct):
+    """What some part of a file holds besides EndpointSlices, filters applied.
 
     `declared` has the names of all Namespaces there, `mentioned` those of the namespaces that objects are in,
     `sliced` the Services that have an EndpointSlice there, kept or not. `complaints` are the texts of unusable
@@ -72,7 +65,6 @@ class Contents(msgspec.Struct):
 
     namespaces: list[Namespace] = []
     services: list[Service] = []
-    slices: list[EndpointSlice] = []
     pods: list[Pod] = []
     rules: list[Rule] = []
     candidates: list[Candidate] = []
@@ -84,19 +76,10 @@ class Contents(msgspec.Struct):
     known: int = 0
 
 
-class Request(msgspec.Struct):
-    """What the child is to read."""
+class Contents(Part):
+    """What some part of a file holds."""
 
-    path: str
-    filters: Filters
-
-
-class Frame(msgspec.Struct):
-    """A part of what the child read; the last one says so, or has the error that ended it."""
-
-    contents: Contents | None = None
-    error: str = ""
-    last: bool = False
+    slices: list[EndpointSlice] = []
 
 
 class _Header(msgspec.Struct):
@@ -289,36 +272,3 @@ def _json_place(text: bytes, error: Exception) -> str:
         return ""
     offset = int(found[1]) if found else len(text)
     return f":{text.count(10, 0, offset) + 1}:{offset - text.rfind(10, 0, offset)}"
-
-
-def main() -> int:
-    """Read the file that standard input asks for, at low priority and within a bound on memory."""
-    request = msgspec.json.decode(sys.stdin.buffer.read(), type=Request)
-    os.nice(10)
-    size = Path(request.path).stat().st_size if Path(request.path).exists() else 0
-    bound = _CHILD_MEMORY + 8 * size
-    resource.setrlimit(resource.RLIMIT_AS, (bound, bound))
-    try:
-        text, _ = read_octets(request.path)
-        for contents in batches(text, request.path, request.filters):
-            if contents.known:
-                _write(Frame(contents))
-    except ManifestError as error:
-        _write(Frame(error=str(error)))
-    except OSError as error:
-        _write(Frame(error=f"{request.path}: {error.strerror}"))
-    except MemoryError:
-        _write(Frame(error=f"{request.path}: needs more than {bound >> 20} MB of memory to be read; split it"))
-    else:
-        _write(Frame(last=True))
-    return 0
-
-
-def _write(frame: Frame) -> None:
-    octets = msgspec.msgpack.encode(frame)
-    sys.stdout.buffer.write(len(octets).to_bytes(4, "big") + octets)
-    sys.stdout.buffer.flush()
-
-
-if __name__ == "__main__":
-    sys.exit(main())

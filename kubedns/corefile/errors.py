@@ -106,7 +106,7 @@ def _pointed_at(word: Word) -> list[str]:
     """Return the word's line and a line of carets under the word; of a word over several lines, under the first."""
     if word.line > len(word.source.lines):
         return []
-    line = word.source.lines[word.line - 1]
+    line = word.source.lines[word.line - 1].rstrip("\r")
     first = max(0, word.column - 1 - SHOWN_BEFORE)
     start = word.column - 1 - first
     line = line[first : first + SHOWN]

@@ -234,7 +234,8 @@ class Grouper:
         looks_so = line[-1:] == ["{"] and any(character in name for character in ".:/")
         starts_block = looks_so and (draft.opening is None or not self._closed(draft.opening))
         if starts_block and draft.opening is None:
-            cure = f"of several server blocks each needs braces: put '{{' behind '{draft.keys[0].text}'"
+            key = draft.keys[0].text if draft.keys else "the key"
+            cure = f"of several server blocks each needs braces: put '{{' behind '{key}'"
         elif starts_block:
             cure = self._brace(draft.opening or word)
         elif name.endswith("{"):

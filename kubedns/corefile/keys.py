@@ -87,26 +87,26 @@ def _zones(text: str) -> tuple[tuple[str, ...], int | None]:
     if colon and NUMBER.fullmatch(last) and int(last) in INT64:
         port, text = int(last), name
     cure = f"for every name write '.:{port}'" if not text and port is not None else ""
-    _check_name(text, cure)
+    _check_name(text, LONGEST_NAME + 2, cure)  # so lenient is CoreDNS while the final dot is missing
     network = _network(text)
     if network is None:
         absolute = _absolute(text)
-        _check_name(absolute, "")
+        _check_name(absolute, LONGEST_NAME)
         return (absolute,), port
     if text[0] == ":" or (text[0] == "0" and ":" in text):
         raise ZoneError(f"invalid CIDR {text}", "write the reverse zone's name, as in 8.b.d.0.1.0.0.2.ip6.arpa")
     return tuple(_reverse(part) for part in _parts(network)), port
 
 
-def _check_name(text: str, cure: str) -> None:
-    """Raise ZoneError for an empty name or label, a label over 63, a name over 255 octets."""
+def _check_name(text: str, longest: int, cure: str = "") -> None:
+    """Raise ZoneError for an empty name or label, a label over 63, a name over `longest` octets on the wire."""
     octets = text.encode("utf-8", "replace")
     if len(octets) > LONGEST_TEXT:
         raise ZoneError(f"specified zone is too long: {len(octets)} > {LONGEST_TEXT}", cure)
     if text == ".":
         return
     sizes = list(_label_sizes(octets.removesuffix(b".") if not octets.endswith(b"\\.") else octets))
-    if 0 in sizes or max(sizes) > LONGEST_LABEL or sum(sizes) + len(sizes) + 1 > LONGEST_NAME:
+    if 0 in sizes or max(sizes) > LONGEST_LABEL or sum(sizes) + len(sizes) + 1 > longest:
         raise ZoneError(f"zone is not a valid domain name: {text}", cure)
 
 

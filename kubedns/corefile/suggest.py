@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from kubedns.corefile.values import Word
 
 LONGEST_NAME = 64  # of what is compared: longer words are no misspelt names
+ALIKE = 0.65  # difflib's ratio: lgo is like log, foobar is not like forward
 
 
 def nearest(name: str, names: Collection[str]) -> str:
@@ -20,7 +21,7 @@ def nearest(name: str, names: Collection[str]) -> str:
     lower = name.lower()
     if lower in names:
         return f"did you mean '{lower}'?"
-    found = difflib.get_close_matches(lower, names, n=1)
+    found = difflib.get_close_matches(lower, names, n=1, cutoff=ALIKE)
     return f"did you mean '{found[0]}'?" if found else ""
 
 

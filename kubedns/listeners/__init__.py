@@ -9,4 +9,4 @@ from collections.abc import Callable
 
 from kubedns.wire.client import Client
 
-Answer = Callable[[bytes, Client, float], "bytes | asyncio.Future[bytes | None] | None"]
+Answer = Callable[[bytes, Client, float], bytes | asyncio.Future[bytes | None] | None]

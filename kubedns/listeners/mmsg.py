@@ -18,6 +18,7 @@ from kubedns.listeners.counters import UdpCounters
 BATCH = 64  # datagrams a system call
 SEND_BUFFER = BATCH * 4096  # octets that leave in one call: more than the largest datagram has
 LARGEST_DATAGRAM = 65507  # what IPv4 can carry (RFC 768, RFC 791)
+LINK_LOCAL = 0xFE, 0x80, 0xC0  # fe80::/10: its first octet, its second, and how much of that counts
 IP_PKTINFO = getattr(socket, "IP_PKTINFO", 8)  # missing from Python's socket before 3.12
 SOL_IP = 0
 
@@ -52,6 +53,11 @@ IPV6 = Layout(
 
 def layout_of(sock: socket.socket) -> Layout:
     return IPV6 if sock.family == socket.AF_INET6 else IPV4
+
+
+def is_link_local(address: bytes | memoryview) -> bool:
+    """Whether an IPv6 address means nothing without its interface (RFC 4291 §2.5.6)."""
+    return address[0] == LINK_LOCAL[0] and address[1] & LINK_LOCAL[2] == LINK_LOCAL[1]
 
 
 class _Vector(ctypes.Structure):
@@ -143,7 +149,7 @@ class Receiver:
         octets = self._octets[: count * self._slot].tobytes()
         datagrams = [octets[start : start + length] for start, length in zip(self._starts, lengths, strict=False)]
         # A reply is routed as any packet is, unless its source means nothing beyond one link.
-        if self._destinations is None or 0xFE not in self._destinations[:count].tobytes():
+        if self._destinations is None or LINK_LOCAL[0] not in self._destinations[:count].tobytes():
             self._interfaces[:count] = self._any_interface[:count]
         else:
             self._free_interfaces(count)
@@ -156,7 +162,7 @@ class Receiver:
     def _free_interfaces(self, count: int) -> None:
         for i in range(count):
             at = i * self._peer_size + IPV6.destination_at
-            if self._peers[at] != 0xFE or self._peers[at + 1] & 0xC0 != 0x80:  # fe80::/10
+            if not is_link_local(self._peers[at : at + 2]):
                 self._interfaces[i] = 0
 
 

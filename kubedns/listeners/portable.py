@@ -10,15 +10,14 @@ import sys
 from struct import Struct
 
 from kubedns.listeners.counters import UdpCounters
-from kubedns.listeners.mmsg import BATCH, IPV4, IPV6
+from kubedns.listeners.mmsg import BATCH, IPV4, IPV6, is_link_local
 
 # The option that asks for a datagram's destination (level, option), and the type of the control message that tells it.
-IPV4_PKTINFO = {"linux": 8, "darwin": 26}.get(sys.platform, getattr(socket, "IP_PKTINFO", None))
-IPV6_RECVPKTINFO = getattr(socket, "IPV6_RECVPKTINFO", None)
-IPV6_PKTINFO = getattr(socket, "IPV6_PKTINFO", None)
+IPV4_PKTINFO: int = {"linux": 8, "darwin": 26}.get(sys.platform, getattr(socket, "IP_PKTINFO", 0))  # 0: none
+IPV6_RECVPKTINFO: int = getattr(socket, "IPV6_RECVPKTINFO", 0)
+IPV6_PKTINFO: int = getattr(socket, "IPV6_PKTINFO", 0)
 PKTINFO4 = Struct("@i4s4s")  # ipi_ifindex, ipi_spec_dst, ipi_addr
 PKTINFO6 = Struct("@16si")  # ipi6_addr, ipi6_ifindex
-LINK_LOCAL_MASK = b"\xfe\x80"
 
 
 class PortableReceiver:
@@ -30,7 +29,7 @@ class PortableReceiver:
         self._six = sock.family == socket.AF_INET6
         self._room = 0
         option = IPV6_RECVPKTINFO if self._six else IPV4_PKTINFO
-        if option is not None and hasattr(sock, "recvmsg"):
+        if option and hasattr(sock, "recvmsg"):
             with contextlib.suppress(OSError):
                 sock.setsockopt(socket.IPPROTO_IPV6 if self._six else socket.IPPROTO_IP, option, 1)
                 self._room = socket.CMSG_SPACE(PKTINFO6.size)
@@ -61,7 +60,7 @@ class PortableReceiver:
             return IPV4.struct.pack(socket.AF_INET, port, host, 0, 0, 0, 0, source, destination, self._port)
         host = socket.inet_pton(socket.AF_INET6, address[0].partition("%")[0])
         destination, interface = PKTINFO6.unpack(pktinfo) if pktinfo else (bytes(16), 0)
-        interface = interface if destination[:2] == LINK_LOCAL_MASK else 0
+        interface = interface if is_link_local(destination) else 0
         family, scope = socket.AF_INET6, address[3]
         return IPV6.struct.pack(family, port, bytes(4), host, scope, 0, 0, 0, destination, interface, self._port)
 

@@ -77,7 +77,7 @@ def _bind(kind: socket.SocketKind, host: str, port: int) -> socket.socket:
         sock.bind(address)
         if kind == socket.SOCK_STREAM:
             sock.listen(BACKLOG)
-        sock.setblocking(False)
+        sock.settimeout(0)
         undo.pop_all()
         return sock
 

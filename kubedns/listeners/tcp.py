@@ -139,6 +139,8 @@ class Connection(asyncio.Protocol):
 
     def work(self) -> None:
         """Answer the messages that are there, until there are no more or the connection is full."""
+        if self.transport.is_closing():
+            return
         settings, framer, now = self.listener.settings, self.framer, time.monotonic()
         before = framer.complete
         while not self.last and not self.stuck and self.in_flight < settings.most_in_flight:
@@ -171,12 +173,13 @@ class Connection(asyncio.Protocol):
     def _late(self, future: "asyncio.Future[bytes | None]") -> None:
         self.in_flight -= 1
         reply = None if future.cancelled() else future.result()
-        if not self.transport.is_closing():
-            if not self.in_flight and not self.stuck:
-                self.deadline = time.monotonic() + self.listener.settings.idle
-            if reply is not None:
-                self._send(reply)
-            self.work()
+        if self.transport.is_closing():
+            return
+        if not self.in_flight and not self.stuck:
+            self.deadline = time.monotonic() + self.listener.settings.idle
+        if reply is not None:
+            self._send(reply)
+        self.work()
 
     def _send(self, reply: bytes) -> None:
         if len(reply) > LARGEST_MESSAGE:
@@ -196,7 +199,7 @@ class Connection(asyncio.Protocol):
 
     def _close_if_done(self, now: float) -> None:
         """Close once the last reply is written, and not before the client has read it, or had the time to."""
-        if self.in_flight or self.stuck or self.transport.is_closing() or not (self.ended or self.last):
+        if self.in_flight or self.stuck or not (self.ended or self.last):
             return
         settings = self.listener.settings
         waiting = self.transport.get_write_buffer_size() > 0
@@ -233,8 +236,8 @@ class TcpListener:
         settings: TcpSettings | None = None,
         limit: ConnectionLimit | None = None,
     ) -> None:
-        """Take the socket, which stays open until stop(). `limit` is shared by listeners, and holds beside their own."""
-        sock.setblocking(False)
+        """Take the socket, which stays open until stop(). `limit` counts the connections of all that share it."""
+        sock.settimeout(0)
         self.sock = sock
         self.answer = answer
         self.settings = settings or TcpSettings()

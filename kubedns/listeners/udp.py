@@ -72,7 +72,7 @@ class UdpListener:
         self, sock: socket.socket, answer: Answer, *, most_pending: int = MOST_PENDING, portable: bool = False
     ) -> None:
         """Take the socket, which stays open until close(). `portable`: do without recvmmsg even where it is."""
-        sock.setblocking(False)
+        sock.settimeout(0)
         self.sock = sock
         self.answer = answer
         self.counters = UdpCounters()
@@ -132,7 +132,8 @@ class UdpListener:
                 try:
                     reply = answer(datagram, UdpClient(peer), now)
                 except Exception:
-                    self._failed(answer)
+                    self.counters.failed += 1
+                    log.exception("%r failed on a datagram", answer)
                     continue
                 if isinstance(reply, bytes):
                     replies.append(reply)
@@ -143,10 +144,6 @@ class UdpListener:
                 send(replies, answered)
             if len(datagrams) < BATCH:
                 return
-
-    def _failed(self, answer: Answer) -> None:
-        self.counters.failed += 1
-        log.exception("%r failed on a datagram", answer)
 
     def _wait_for(self, reply: asyncio.Future[bytes | None], peer: bytes) -> None:
         if self.pending >= self.most_pending:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -19,6 +20,10 @@ if TYPE_CHECKING:
     from kubedns.corefile.values import Block, Corefile, Directive, Key
     from kubedns.plugin.registry import Registry
 
+# RFC 1035 §2.3.1; the root and reverse zones need no warning.
+PREFERRED_SYNTAX = re.compile(
+    r"\.|([a-z]([a-z0-9-]*[a-z0-9])?\.)+|(.*\.)?(in-addr|ip6)\.arpa\.", re.ASCII | re.IGNORECASE | re.DOTALL
+)
 ANY_CLASS = frozenset({"chaos", "forward"})  # with one of these a listener takes questions of every class
 
 
@@ -75,6 +80,8 @@ class Configuration:
             transport = "" if address.transport == "dns" else f"{address.transport}://"
             bound = f" on {address.host}" if address.host else ""
             for zone in sorted(served.zone for served in group.served):
+                if not PREFERRED_SYNTAX.fullmatch(zone):
+                    yield f'Warning: Domain "{zone}" does not follow RFC1035 preferred syntax'
                 yield f"{transport}{zone}:{address.port}{bound}"
 
 

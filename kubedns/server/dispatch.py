@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import traceback
+import asyncio
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from kubedns import metrics
-from kubedns.log import server_log
 from kubedns.plugin.contract import ResolveError
 from kubedns.plugin.zones import Zones
+from kubedns.server.panics import Panics
 from kubedns.wire.errors import QueryError
 from kubedns.wire.name import ROOT, name, suffixes
 from kubedns.wire.numbers import Rcode, RRClass, RRType
@@ -17,7 +16,6 @@ from kubedns.wire.query import Query, parse_query
 from kubedns.wire.reply import Reply, bad_version
 
 if TYPE_CHECKING:
-    import asyncio
     from collections.abc import Iterable
 
     from kubedns.plugin.contract import Next
@@ -48,7 +46,7 @@ class Dispatcher:
 
     def __init__(self, address: str, served: Iterable[Served], stepper: Stepper, *, any_class: bool = False) -> None:
         """`address` is how log lines name the listener: `dns://:53`."""
-        self._address = address
+        self._panics = Panics(address)
         self._zones = Zones((name(one.zone), one) for one in served)
         self._stepper = stepper
         self._any_class = any_class
@@ -82,7 +80,7 @@ class Dispatcher:
         try:
             return reply.octets(query)
         except Exception as error:  # noqa: BLE001 - a plugin's records may be anything
-            self._panic(error)
+            self._panics.record(error)
             return SERVFAIL.octets(query)
 
     async def _ask(self, query: Query, chain: Next) -> Reply:
@@ -91,7 +89,13 @@ class Dispatcher:
         except ResolveError as error:
             return FAILURES.get(error.rcode, SERVFAIL)
         except Exception as error:  # noqa: BLE001 - one plugin's mistake costs one query, not the server
-            self._panic(error)
+            self._panics.record(error)
+            return SERVFAIL
+        except asyncio.CancelledError as error:
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                raise
+            self._panics.record(error)  # a plugin awaited what someone else had cancelled
             return SERVFAIL
 
     def _parent_side(self, wire: bytes) -> Served | None:
@@ -105,9 +109,3 @@ class Dispatcher:
                 return served
             found = served
         return found
-
-    def _panic(self, error: Exception) -> None:
-        metrics.panics.inc()
-        text = f'Recovered from panic in server: "{self._address}" {type(error).__name__}: {error}'
-        server_log.error(text)
-        server_log.error("".join(traceback.format_exception(error)).rstrip())

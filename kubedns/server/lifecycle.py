@@ -43,14 +43,18 @@ class Server:
         """Read the Corefile again and switch to it; whatever goes wrong is raised and the old one goes on."""
         return await self._replace(self.configuration)
 
-    async def stop(self) -> list[Exception]:
-        """Take no more queries, answer those in flight, stop the plugins; return what went wrong."""
+    async def close(self) -> None:
+        """Take no more queries, answer those in flight, close every socket."""
         listeners = [one for pair in self._listeners.values() for one in pair]
         self._listeners = {}
         await asyncio.gather(*(one.drain(DRAIN) for one in listeners))
         for one in listeners:
             one.close()
+
+    async def stop_plugins(self) -> list[Exception]:
+        """Stop the plugins and what they share; return what went wrong."""
         failed = [] if self.configuration is None else await _stop(_parts(self.configuration))
+        self.configuration = None
         if self._stepper is not None:
             self._stepper.close()
         return failed

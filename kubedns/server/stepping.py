@@ -2,12 +2,14 @@
 
 asyncio asks which task runs (`asyncio.timeout`, `TaskGroup`), and a coroutine once stepped can't become a task of its
 own. So a coroutine takes its first step in the name of a spare task that is parked; where it waits, that task adopts it
-and drives it to its end, and where it does not, the spare stays for the next one.
+and drives it to its end, and where it does not, the spare stays for the next one. All steps run in the spare's context,
+so that a context variable can be set in the first and reset in a later one.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import types
 from asyncio.tasks import _enter_task, _leave_task  # what asyncio offers to those who run tasks themselves
 from collections import deque
@@ -24,13 +26,14 @@ SPARES = 32  # tasks kept parked; more coroutines that wait in one turn of the l
 class _Spare:
     """A task parked until it is handed a coroutine that has taken its first step."""
 
-    __slots__ = ("coroutine", "handed", "task", "waits_for")
+    __slots__ = ("context", "coroutine", "handed", "task", "waits_for")
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.handed = loop.create_future()
         self.coroutine: Coroutine[Any, Any, Any] | None = None
         self.waits_for: Any = None
-        self.task = loop.create_task(self._run())
+        self.context = contextvars.copy_context()
+        self.task = loop.create_task(self._run(), context=self.context)
 
     async def _run(self) -> Any:
         error: BaseException | None = None
@@ -40,13 +43,15 @@ class _Spare:
             error = cancelled
         if self.coroutine is None:  # never used: the server stops
             return None
-        if error is not None and self.waits_for is not None:
-            self.waits_for.cancel()  # as a task does that is cancelled while it waits
+        if error is not None and self.waits_for is not None and self.waits_for.cancel():
+            error = None  # as with any task, what it waits for hears of it first, and may end otherwise
         return await _drive(self.coroutine, self.waits_for, error)
 
 
 @types.coroutine
-def _drive(coroutine: Coroutine[Any, Any, Any], waits_for: Any, error: BaseException | None) -> Generator[Any, Any, Any]:
+def _drive(
+    coroutine: Coroutine[Any, Any, Any], waits_for: Any, error: BaseException | None
+) -> Generator[Any, Any, Any]:
     """Go on where the first step ended, as a Task does, until the coroutine returns."""
     while True:
         value = None
@@ -70,6 +75,7 @@ class Stepper:
         self._loop = loop
         self._parked: deque[_Spare] = deque()
         self._starting = 0
+        self._closed = False
         self._refill()
 
     def run(self, coroutine: Coroutine[Any, Any, Result]) -> Result | asyncio.Future[Result]:
@@ -77,13 +83,15 @@ class Stepper:
 
         An exception of the first step is raised here.
         """
+        while self._parked and self._parked[-1].handed.done():
+            self._parked.pop()  # cancelled while it was parked, or by what it ran last
         if not self._parked:
             self._refill()
             return self._loop.create_task(coroutine)
         spare = self._parked[-1]
         _enter_task(self._loop, spare.task)
         try:
-            waits_for = coroutine.send(None)
+            waits_for = spare.context.run(coroutine.send, None)
         except StopIteration as done:
             result: Result = done.value
             return result
@@ -91,19 +99,20 @@ class Stepper:
             _leave_task(self._loop, spare.task)
         self._parked.pop()
         spare.coroutine, spare.waits_for = coroutine, waits_for
-        spare.handed.set_result(None)
+        if not spare.handed.done():  # else its first step cancelled it
+            spare.handed.set_result(None)
         self._refill()
         return spare.task
 
     def close(self) -> None:
         """End the tasks that are parked; those that have work go on."""
-        for spare in self._parked:
-            spare.handed.cancel()
-        self._parked.clear()
+        self._closed = True
+        while self._parked:
+            self._parked.pop().handed.cancel()
 
     def _refill(self) -> None:
         missing = SPARES - len(self._parked) - self._starting
-        if missing <= 0:
+        if missing <= 0 or self._closed:
             return
         self._starting += missing
         spares = [_Spare(self._loop) for _ in range(missing)]
@@ -112,3 +121,5 @@ class Stepper:
     def _park(self, spares: list[_Spare]) -> None:
         self._starting -= len(spares)
         self._parked.extend(spares)
+        if self._closed:
+            self.close()

@@ -15,7 +15,6 @@ LARGEST_POINTER = 0x3FFF
 POINTER_BITS = 0xC000
 
 
-
 class Body(NamedTuple):
     """The three sections as octets, and where each record ends, counted from the body's first octet."""
 
@@ -24,9 +23,7 @@ class Body(NamedTuple):
     ends: tuple[int, ...]
 
 
-def compose(
-    sections: Sequence[Sequence[RR]], suffix: bytes, question_name_size: int, spelling: bytes = b""
-) -> Body:
+def compose(sections: Sequence[Sequence[RR]], suffix: bytes, question_name_size: int, spelling: bytes = b"") -> Body:
     """Return the body that stands behind a question whose name ends in `suffix` (often the whole name).
 
     The body holds no octet of the question's name but for pointers, so it fits every name of that size and suffix.
@@ -49,7 +46,7 @@ def compose(
                 target = rdata[SRV_FIXED:]
                 if zone and target.endswith(zone):
                     rdata = rdata[: -len(zone)] + spelling
-                _remember(known, target, start + place + 2 + SRV_FIXED)
+                _remember(known, target.lower(), start + place + 2 + SRV_FIXED)
                 body += rdata
             elif (names := COMPRESSED_NAMES.get(rr.rrtype)) is not None:
                 _write_rdata(body, rdata, names, known, start)
@@ -109,7 +106,7 @@ def _write_name(body: bytearray, wire: bytes, known: dict[bytes, int], start: in
 
 
 def _remember(known: dict[bytes, int], wire: bytes, offset: int) -> None:
-    """Note where each suffix of a name stands that was written out in full, unless one stands earlier."""
+    """Note where each suffix of a (lower-case) name stands that was written out in full, unless one stands earlier."""
     at = 0
     while size := wire[at]:
         if offset + at <= LARGEST_POINTER:

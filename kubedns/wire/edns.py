@@ -50,7 +50,7 @@ def read_options(rdata: bytes) -> tuple[tuple[int, bytes], ...]:
         if at + 4 > len(rdata) or len(data) < size:
             raise WireError("EDNS option cut short")
         _check(code, data)
-        options.append((code, data))
+        options.append((code, data[: EXPIRE_SIZES[1]] if code == Option.EXPIRE else data))
         at += 4 + size
     return tuple(options)
 
@@ -81,8 +81,9 @@ def _is_client_subnet(data: bytes) -> bool:
 
 
 def opt_record(size: int, rcode: int, flags: int, options: bytes = b"") -> bytes:
-    """Return an OPT record of version 0 as octets: the root's, the upper eight bits of `rcode` in it (RFC 6891 §6.1.3)."""
-    return OPT_HEAD + (size << 32 | rcode >> 4 << 24 | flags).to_bytes(6, "big") + len(options).to_bytes(2, "big") + options
+    """Return an OPT record of version 0 as octets, the upper eight bits of `rcode` in it (RFC 6891 §6.1.3)."""
+    fields = size << 48 | rcode >> 4 << 40 | flags << 16 | len(options)
+    return OPT_HEAD + fields.to_bytes(8, "big") + options
 
 
 def write_options(options: tuple[tuple[int, bytes], ...]) -> bytes:

@@ -1,6 +1,6 @@
 """What is wrong with octets that came in, and what they deserve for it."""
 
-from kubedns.wire.numbers import AA, HEADER_SIZE, OPCODE_MASK, QR, RCODE_MASK, Rcode, Z
+from kubedns.wire.numbers import AA, AD, CD, HEADER_SIZE, OPCODE_MASK, QR, RA, RCODE_MASK, RD, TC, Rcode, Z
 
 
 class WireError(Exception):
@@ -27,9 +27,8 @@ class QueryError(WireError):
         if self.rcode is Rcode.FORMERR:
             flags &= ~OPCODE_MASK
         elif self.rcode is Rcode.SERVFAIL:
-            flags &= ~SERVFAIL_CLEARS
+            flags &= ~(TC | RA | AD)  # a message without its question is answered like a query, by a fresh header
+            if flags & OPCODE_MASK:
+                flags &= ~(RD | CD)  # those are a query's, and this is a NOTIFY
         count = b"\0\1" if self.question else b"\0\0"
         return datagram[:2] + flags.to_bytes(2, "big") + count + b"\0\0\0\0\0\0" + self.question
-
-
-SERVFAIL_CLEARS = 0x02A0  # TC, RA, AD: a message without its question is answered like a query, by a fresh header

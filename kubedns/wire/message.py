@@ -10,7 +10,7 @@ from kubedns.wire.errors import WireError
 from kubedns.wire.name import read_name
 from kubedns.wire.numbers import AA, AD, HEADER_SIZE, RA, RCODE_MASK, TC, RRType
 from kubedns.wire.query import Query
-from kubedns.wire.records import COMPRESSED_NAMES, RR, SRV_FIXED
+from kubedns.wire.records import EXPANDED_NAMES, RR
 from kubedns.wire.reply import Reply
 
 KEPT_FLAGS = AA | TC | RA | AD
@@ -75,7 +75,7 @@ def _read_record(octets: bytes, at: int) -> tuple[RR, int]:
 
 def _expand(octets: bytes, start: int, end: int, rrtype: int) -> bytes:
     """Return RDATA with the names in it uncompressed."""
-    names = (SRV_FIXED, 1) if rrtype == RRType.SRV else COMPRESSED_NAMES.get(rrtype)
+    names = EXPANDED_NAMES.get(rrtype)
     if names is None:
         return octets[start:end]
     fixed, count = names

@@ -14,7 +14,7 @@ MAXIMUM_POINTERS = 126  # as many as labels can follow one another in 255 octets
 POINTER = 0xC0
 
 # What presentation form escapes by a backslash alone (RFC 1035 §5.1, and the set of CoreDNS's DNS library).
-SPECIAL = frozenset(b'."\\;()@$ ')
+SPECIAL = frozenset(b".\"\\;()@' ")
 
 
 def name(text: str) -> bytes:

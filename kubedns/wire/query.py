@@ -100,7 +100,9 @@ class Query:
     def ask(self, wire: bytes, rrtype: int) -> "Query":
         """Return the same client's query for another name and type, of the same class and EDNS."""
         question = wire + rrtype.to_bytes(2, "big") + self.rrclass.to_bytes(2, "big")
-        return Query(self.id, self.flags, question, self.client, self.edns, self.size)
+        asked = Query(self.id, self.flags, question, self.client, self.edns, self.size)
+        asked.lookup = self.lookup
+        return asked
 
 
 def parse_query(datagram: bytes, client: Client) -> Query:
@@ -119,7 +121,7 @@ def parse_query(datagram: bytes, client: Client) -> Query:
             at += length + 1
         if at > HEADER_SIZE + 254:
             raise QueryError(Rcode.FORMERR, "name of more than 255 octets")
-        datagram[at + 4]  # noqa: B018 - the question is whole, or IndexError
+        datagram[at + 4]  # the question is whole, or IndexError
     except IndexError:
         return _parse_odd(datagram, flags, counts, client)
     at += 5
@@ -168,8 +170,6 @@ def _read_records(datagram: bytes, at: int, counts: bytes, question: bytes) -> E
             if at == len(datagram):
                 break
             _, at = read_name(datagram, at)
-            if at == len(datagram):
-                raise WireError("record cut short")
             head = datagram[at : at + 10]
             rdata = datagram[at + 10 : at + 10 + int.from_bytes(head[8:], "big")]
             if len(head) < 10 or len(rdata) < int.from_bytes(head[8:], "big"):  # noqa: PLR2004 - TYPE to RDLENGTH

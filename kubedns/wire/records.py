@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 from kubedns.wire.numbers import RRClass, RRType
 
+SRV_FIXED = 6  # octets of priority, weight and port; the target behind them is not compressed (RFC 2782)
 
 # Where names stand in RDATA: the octets before the first, and how many there are, one behind the other.
 COMPRESSED_NAMES: dict[int, tuple[int, int]] = {
@@ -12,8 +13,19 @@ COMPRESSED_NAMES: dict[int, tuple[int, int]] = {
     RRType.SOA: (0, 2),
     RRType.PTR: (0, 1),
     RRType.MX: (2, 1),
+    **dict.fromkeys((3, 4, 7, 8, 9), (0, 1)),  # MD, MF, MB, MG, MR
+    14: (0, 2),  # MINFO
 }
-SRV_FIXED = 6  # octets of priority, weight and port; the target behind them is not compressed (RFC 2782)
+# Where else a pointer may come in, though none goes out (RFC 3597 §4).
+EXPANDED_NAMES: dict[int, tuple[int, int]] = COMPRESSED_NAMES | {
+    RRType.SRV: (SRV_FIXED, 1),
+    RRType.DNAME: (0, 1),
+    17: (0, 2),  # RP
+    18: (2, 1),  # AFSDB
+    21: (2, 1),  # RT
+    26: (2, 2),  # PX
+    36: (2, 1),  # KX
+}
 
 
 class RR(NamedTuple):
@@ -46,7 +58,9 @@ def ptr(owner: bytes, target: bytes, ttl: int) -> RR:
     return RR(owner, RRType.PTR, RRClass.IN, ttl, target)
 
 
-def srv(owner: bytes, target: bytes, ttl: int, *, weight: int, port: int, priority: int = 0, rrclass: int = RRClass.IN) -> RR:  # noqa: PLR0913 - the record's own fields
+def srv(  # noqa: PLR0913 - the record's own fields
+    owner: bytes, target: bytes, ttl: int, *, weight: int, port: int, priority: int = 0, rrclass: int = RRClass.IN
+) -> RR:
     """Return an SRV record (RFC 2782)."""
     fields = (priority << 32 | weight << 16 | port).to_bytes(6, "big")
     return RR(owner, RRType.SRV, rrclass, ttl, fields + target)

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from kubedns.wire.compose import Body, compose, cut
 from kubedns.wire.edns import DO, ECHOED_FLAGS, Edns, echoed_options, opt_record, write_options
+from kubedns.wire.errors import WireError
 from kubedns.wire.numbers import CD, HEADER_SIZE, OPCODE_MASK, QR, RD, TC, Rcode
 from kubedns.wire.query import Query
 from kubedns.wire.records import RR
@@ -77,15 +78,27 @@ class Reply:
         return body
 
     def octets(self, query: Query) -> bytes:
-        """Return the message for this query, cut to what its client takes; TC where a record was left out."""
+        """Return the message for this query, cut to what its client takes; TC where a record was left out.
+
+        Raises WireError for an RCODE that only an OPT record can tell when the client sent none (RFC 6891 §6.1.3).
+        """
         body = self.body(query)
         edns = query.edns
-        flags = QR | self.flags | self.rcode & HIGHEST_HEADER_RCODE | query.flags & (COPIED if query.opcode == 0 else COPIED_NOTIFY)
-        opt = b"" if edns is None else self._opt(edns)
+        copied = COPIED if query.opcode == 0 else COPIED_NOTIFY
+        flags = QR | self.flags | self.rcode & HIGHEST_HEADER_RCODE | query.flags & copied
+        if edns is not None:
+            opt = self._opt(edns)
+        elif self.rcode <= HIGHEST_HEADER_RCODE:
+            opt = b""
+        else:
+            raise WireError(f"RCODE {self.rcode} to a client without EDNS")
         question = query.question
         size = HEADER_SIZE + len(question) + len(body.octets) + len(opt)
         if size > query.limit:
-            body = cut(body, query.limit - HEADER_SIZE - len(question) - len(opt))
+            room = query.limit - HEADER_SIZE - len(question)
+            if room < len(opt):
+                opt = opt[: OPT_SIZE - 2] + b"\0\0"  # its options alone are too large
+            body = cut(body, room - len(opt))
             flags |= TC
         answer, authority, additional = body.counts
         counts = (1 << 48 | answer << 32 | authority << 16 | additional + bool(opt)).to_bytes(8, "big")

@@ -66,7 +66,8 @@ def read_options(directive: Directive) -> Options:
 
 def _unknown(word: Word) -> CorefileError:
     text = f"Unexpected token '{word.text}', expecting 'Unknown field {word.text}'"
-    return word.error(text, nearest(word.text, PROPERTIES), Kind.SYNTAX)
+    cure = nearest(word.text, PROPERTIES) or f"a line here starts with one of: {', '.join(PROPERTIES)}"
+    return word.error(text, cure, Kind.SYNTAX)
 
 
 def _read_rule(line: Property) -> Rule:

@@ -74,7 +74,7 @@ class Kubernetes:
         return zone.negative(Rcode.NXDOMAIN if self._index.synced else Rcode.SERVFAIL)
 
     def _look_up(self, zone: Zone, query: Query, answers: Answers | None) -> Reply | Aliases | None:
-        """Return the reply from the index, kept for the next time where that is safe; None where there is no such name."""
+        """Return the reply from the index, kept for the next time where that is safe; None: there is no such name."""
         rrtype = query.rrtype
         if rrtype in TRANSFERS:
             return Reply(rcode=Rcode.REFUSED, suffix=ROOT)

@@ -19,13 +19,17 @@ DASHES_OF_IPV4 = 3
 
 
 class ServiceName(NamedTuple):
-    """What stands left of `svc`: "" where the name says nothing of it, or `_` stands for anything."""
+    """What stands left of `svc`: "" where the name says nothing of it, or a lone `_` stands for anything.
+
+    `bare` is the Service's own name, without endpoint or port.
+    """
 
     namespace: str
     service: str
     endpoint: str
     port: str
     protocol: str
+    bare: bool = False
 
 
 ANY_PORT = ServiceName("", "", "", "", "")
@@ -36,7 +40,7 @@ def service_name(left: Sequence[bytes]) -> ServiceName | None:
     *above, service, namespace = (label.decode("latin-1") for label in left)
     match above:
         case []:
-            return ServiceName(namespace, service, "", "", "")
+            return ServiceName(namespace, service, "", "", "", bare=True)
         case [endpoint]:
             return ServiceName(namespace, service, endpoint, "", "")
         case [port, protocol]:

@@ -37,7 +37,7 @@ def service_candidates(service: Service, asked: ServiceName, target: bytes) -> l
     if not ports:
         return None
     packed = [octets for octets in map(pack_address, service.cluster_ips) if octets is not None]
-    return [Candidate(target, octets, False, port.number) for port in ports for octets in packed]  # noqa: FBT003
+    return [Candidate(target, octets, False, port.number) for port in ports for octets in packed]
 
 
 def endpoint_candidates(

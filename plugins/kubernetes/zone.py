@@ -197,7 +197,7 @@ class Zone:
     def _external(self, wire: bytes, service: Service, asked: ServiceName, rrtype: int, validity: Validity) -> Found:
         """An ExternalName has its bare name alone, and no address: the API lets one in, DNS has no record for it."""
         target = names.host_name(service.external_name)
-        if asked.endpoint or asked.port or asked.protocol or target is None:
+        if not asked.bare or target is None:
             return Rcode.NXDOMAIN
         if pack_address(service.external_name) is not None:
             return Rcode.NXDOMAIN
@@ -213,7 +213,7 @@ class Zone:
         if self._options.pods == "verified" and self._index.pod(namespace, text_address) is None:
             return Rcode.NXDOMAIN
         target = from_labels(left[-3:])[:-1] + self.origin
-        return self._reply(wire, [records.Candidate(target, packed, False, 0)], rrtype, self._while_unchanged())  # noqa: FBT003
+        return self._reply(wire, [records.Candidate(target, packed, False, 0)], rrtype, self._while_unchanged())
 
     def _reverse(self, wire: bytes, packed: bytes) -> Found:
         """Service before endpoints: an address of both is the Service's."""
