@@ -20,7 +20,7 @@ from kubedns.cluster.objects import Endpoint, EndpointSlice, Port, shared_ports
 from kubedns.cluster.reading import Contents, Filters, ManifestError, Part, batches, read_octets
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncGenerator
 
 MEMORY = 1 << 30  # octets of address space, on top of a few times the file
 NICENESS = 10  # answers come first
@@ -84,7 +84,7 @@ def _slice(row: SliceRow) -> EndpointSlice:
     )
 
 
-async def read_in_child(path: str, filters: Filters) -> AsyncIterator[Contents]:
+async def read_in_child(path: str, filters: Filters) -> AsyncGenerator[Contents, None]:
     """Yield a file's contents as a child process reads them; raises ManifestError."""
     child = await asyncio.create_subprocess_exec(
         sys.executable,

@@ -25,7 +25,7 @@ from kubedns.cluster.objects import (
 )
 from kubedns.cluster.schema import EndpointSliceMessage, PodMessage, PortMessage, ServiceMessage
 from kubedns.cluster.selector import EVERYTHING, Selector
-from kubedns.cluster.yaml_reader import YamlError, read_yaml
+from kubedns.cluster.yaml_reader import DEEPEST, YamlError, read_yaml
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -34,7 +34,9 @@ LARGEST_FILE = 256 << 20  # octets
 OBJECTS_PER_BATCH = 50
 DEEPEST_LIST = 4  # Lists within Lists
 _NAME_LABEL = "kubernetes.io/metadata.name"  # the API server sets it on every Namespace
-_BROKEN_JSON = (msgspec.DecodeError, RecursionError, UnicodeDecodeError)
+_NO_OBJECT = "not a Kubernetes object, a mapping with apiVersion and kind"
+_BRACKET = re.compile(rb'"(?:[^"\\]|\\.)*+"|([\[{])|[\]}]')  # text is passed over
+_BROKEN_JSON = (msgspec.DecodeError, UnicodeDecodeError)
 
 
 class ManifestError(Exception):
@@ -82,6 +84,9 @@ class Contents(Part):
     slices: list[EndpointSlice] = []
 
 
+_NOTHING = Contents()  # a pause
+
+
 class _Header(msgspec.Struct):
     kind: Any = None
     apiVersion: Any = None  # noqa: N815 - the API's spelling
@@ -116,7 +121,7 @@ def batches(text: bytes, path: str, filters: Filters) -> Iterator[Contents]:
     collector = _Collector(path, filters)
     read = collector.json if is_json(path, text) else collector.yaml
     for _ in read(text.removeprefix(b"\xef\xbb\xbf")):
-        yield collector.taken()
+        yield collector.taken() if collector.is_full else _NOTHING
     yield collector.taken()
 
 
@@ -127,6 +132,11 @@ class _Collector:
         self._path = path
         self._filters = filters
         self._contents = Contents()
+
+    @property
+    def is_full(self) -> bool:
+        """Whether a batch is worth handing on: each costs a message where a child reads."""
+        return self._contents.known >= OBJECTS_PER_BATCH
 
     def taken(self) -> Contents:
         """Return what was collected since the last time."""
@@ -139,7 +149,7 @@ class _Collector:
                 if document is not None:
                     place = f"{self._path}:{document.line}"
                     if not document.is_item and document.value is not None and not isinstance(document.value, dict):
-                        raise ManifestError(f"{place}:1: not a Kubernetes object, a mapping with apiVersion and kind")
+                        raise ManifestError(f"{place}:1: {_NO_OBJECT}")
                     yield from self._plain(document.value, place)
                 yield
         except YamlError as error:
@@ -149,12 +159,17 @@ class _Collector:
     def json(self, text: bytes) -> Iterator[None]:
         try:
             yield from self._octets(text, self._path, None)
+        except RecursionError:
+            place = _line_and_column(text, _deep_offset(text))
+            raise ManifestError(f"{self._path}{place}: nested more than {DEEPEST} deep") from None
         except _BROKEN_JSON as error:
             raise ManifestError(f"{self._path}{_json_place(text, error)}: {error}") from None
 
     def _plain(self, value: Any, place: str, outer: dict[str, Any] | None = None, depth: int = 0) -> Iterator[None]:
         """Collect a value of YAML's; items of a ServiceList need not say that they are Services."""
         if not isinstance(value, dict):
+            if outer is not None:
+                self._contents.complaints.append(f"{place}: {_NO_OBJECT}")
             return
         kind, version = value.get("kind"), value.get("apiVersion")
         if kind is None and outer is not None:
@@ -170,7 +185,12 @@ class _Collector:
 
     def _octets(self, text: bytes | msgspec.Raw, place: str, outer: _Header | None, depth: int = 0) -> Iterator[None]:
         """Collect a value of JSON's; nothing but the ends of a List's items is looked for at first."""
-        header = _decoded(text, place)
+        header = _decoded(text)
+        if header is None and outer is not None:
+            self._contents.complaints.append(f"{place}: {_NO_OBJECT}")
+            return
+        if header is None:
+            raise ManifestError(f"{place}:1:1: {_NO_OBJECT}")
         if header.kind is None and outer is not None:
             header.kind, header.apiVersion = _item_kind(outer.kind), outer.apiVersion
         if not isinstance(header.kind, str) or not header.kind.endswith("List"):
@@ -253,8 +273,8 @@ def _item_kind(list_kind: object) -> str | None:
     return list_kind.removesuffix("List") or None if isinstance(list_kind, str) else None
 
 
-def _decoded(text: bytes | msgspec.Raw, place: str) -> _Header:
-    """Return a JSON value's kind, and a List's items unread."""
+def _decoded(text: bytes | msgspec.Raw) -> _Header | None:
+    """Return a JSON value's kind, and a List's items unread; None where it is no mapping."""
     try:
         return msgspec.json.decode(text, type=_Listed)
     except msgspec.ValidationError:
@@ -262,7 +282,7 @@ def _decoded(text: bytes | msgspec.Raw, place: str) -> _Header:
     try:  # a kind of object that has something else by the name of items
         return msgspec.json.decode(text, type=_Header)
     except msgspec.ValidationError:
-        raise ManifestError(f"{place}: not a Kubernetes object, a mapping with apiVersion and kind") from None
+        return None
 
 
 def _json_place(text: bytes, error: Exception) -> str:
@@ -271,4 +291,21 @@ def _json_place(text: bytes, error: Exception) -> str:
     if found is None and "truncated" not in str(error):
         return ""
     offset = int(found[1]) if found else len(text)
+    return _line_and_column(text, offset)
+
+
+def _line_and_column(text: bytes, offset: int) -> str:
     return f":{text.count(10, 0, offset) + 1}:{offset - text.rfind(10, 0, offset)}"
+
+
+def _deep_offset(text: bytes) -> int:
+    """Return where JSON goes beyond DEEPEST."""
+    depth = 0
+    for found in _BRACKET.finditer(text):
+        if found[1]:
+            depth += 1
+            if depth > DEEPEST:
+                return found.start()
+        elif not found[0].startswith(b'"'):
+            depth -= 1
+    return 0

@@ -13,7 +13,8 @@ from kubedns.corefile.cursor import Cursor
 from kubedns.corefile.environment import EndlessReferenceError, expand_references
 from kubedns.corefile.errors import CorefileError, Kind, Step
 from kubedns.corefile.imports import SNIPPET_DEPTH, Importer
-from kubedns.corefile.suggest import missing_brace, nearest
+from kubedns.corefile.recovery import Place, Recovery, cure, judge, meant_for
+from kubedns.corefile.suggest import indent, missing_brace
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
@@ -28,14 +29,18 @@ MOST_ERRORS = 50
 class Draft:
     """A server block being read.
 
-    `words` are those of each directive, by its name with variables filled in. `opening` is None where the block has
-    no braces.
+    `words` are those of each directive, by its name with variables filled in; `last` those of the last known one.
+    `opening` is None where the block has no braces. `mistaken` tells of an unknown name; `blamed` is the directive
+    whose brace is missing so that names behind it are unknown.
     """
 
     keys: list[Word] = field(default_factory=list)
     written: str = ""  # the first key's text before variables were filled in
     words: dict[str, list[Word]] = field(default_factory=dict)
+    last: list[Word] = field(default_factory=list)
     opening: Word | None = None
+    mistaken: bool = False
+    blamed: Word | None = None
 
 
 class _EnoughError(Exception):
@@ -122,6 +127,9 @@ class Grouper:
         """Read a snippet's words as they are."""
         at = self._at
         opening = at.current
+        known = self._importer.knows(name)
+        if known:
+            self._note(opening, f"redeclaration of previously declared snippet {name}", "give it another name")
         if opening.text != "{":
             text = f"Unexpected token '{opening.text}', expecting '{{'"
             self._note(opening, text, f"a snippet needs braces: ({name}) {{", Kind.SYNTAX)
@@ -135,11 +143,12 @@ class Grouper:
         last = at.current
         if depth and opening.text == "{":
             self._note(last, f"Unexpected token '{last.text}', expecting '}}'", self._brace(opening), Kind.SYNTAX)
+        if known or (depth and opening.text == "{"):
+            return
         if any(self._imports(name, words, index) for index in range(len(words) - 1)):
             self._note(last, SNIPPET_DEPTH, f"the snippet ({name}) imports itself")
             words.clear()
-        if not self._importer.define(name, words):
-            self._note(opening, f"redeclaration of previously declared snippet {name}", "give it another name")
+        self._importer.define(name, words)
 
     def _imports(self, name: str, words: list[Word], index: int) -> bool:
         """Tell whether the snippet's words hold, at an index, the start of a line `import NAME`."""
@@ -152,12 +161,22 @@ class Grouper:
         at = self._at
         while at.next():
             if at.current.text == "}":
-                return True
-            if at.current.text == "import":
+                if self._ends(draft):
+                    return True
+            elif at.current.text == "import":
                 self._import()
             elif not self._directive(draft):
                 return True
         return False
+
+    def _ends(self, draft: Draft) -> bool:
+        """Tell whether the `}` is the block's own; not so one indented deeper, behind a name that is unknown.
+
+        That one closes what the name should have stood in.
+        """
+        if draft.opening is None or not draft.mistaken:
+            return True
+        return indent(self._at.current) <= indent(draft.opening)
 
     def _import(self) -> None:
         """Put what is imported in place of the statement; stands before it then."""
@@ -196,26 +215,37 @@ class Grouper:
 
     def _directive(self, draft: Draft) -> bool:
         """Read a directive with its arguments and groups; False when the server block ends with it by mistake."""
-        at = self._at
-        named = at.current
+        named = self._at.current
         name = self._filled(named).text
-        known = name in self._directives
-        if not known and not self._unknown(draft, named, name):
-            return False
-        words = draft.words.setdefault(name, [])
-        words.append(named)
-        opened = [named] if not known and name.endswith("{") else []
+        if name in self._directives:
+            draft.last = [named]
+            opened = self._words(draft, draft.last, [])
+            draft.words.setdefault(name, []).extend(draft.last)
+            if opened:
+                self._note(self._at.current, "Unexpected EOF", self._brace(opened[0]))
+            return not opened
+        recovery = self._unknown(draft, named, name)
+        if recovery is not Recovery.DIRECTIVE:
+            return recovery is Recovery.NOTHING
+        words = [named]
+        opened = self._words(draft, words, [named] if name.endswith("{") else [])
+        draft.words.setdefault(name, []).extend(words)
+        return not opened
+
+    def _words(self, draft: Draft, words: list[Word], opened: list[Word]) -> list[Word]:
+        """Add a directive's words behind its name; return the braces that are still open at the end of all words."""
+        at = self._at
         while (word := at.peek()) is not None:
             if word.text == "{":
                 opened.append(word)
             elif not opened and at.next_starts_line():
-                return True
+                break
             elif word.text == "}" and opened:
                 opened.pop()
             elif word.text == "}":
-                if self._unmatched(word, draft):
-                    continue
-                return True
+                if not self._unmatched(word, draft):
+                    break
+                continue
             elif word.text == "import" and at.next_starts_line():
                 at.next()
                 self._import()
@@ -223,29 +253,29 @@ class Grouper:
             at.next()
             at.current = self._filled(word)
             words.append(at.current)
-        if opened and known:
-            self._note(at.current, "Unexpected EOF", self._brace(opened[0]))
-        return not opened
+        return opened
 
-    def _unknown(self, draft: Draft, word: Word, name: str) -> bool:
-        """Note a name that no directive has; False when it rather looks like the key of the next server block."""
+    def _unknown(self, draft: Draft, word: Word, name: str) -> Recovery:
+        """Note a name that no directive has; return what it is taken for."""
         self.unknown.add(name)
-        line = [following.text for following in self._at.rest_of_line()]
-        looks_so = line[-1:] == ["{"] and any(character in name for character in ".:/")
-        starts_block = looks_so and (draft.opening is None or not self._closed(draft.opening))
-        if starts_block and draft.opening is None:
-            key = draft.keys[0].text if draft.keys else "the key"
-            cure = f"of several server blocks each needs braces: put '{{' behind '{key}'"
-        elif starts_block:
-            cure = self._brace(draft.opening or word)
-        elif name.endswith("{"):
-            cure = "put a blank before '{'" if name != "{" else "'{' belongs on the line of a directive"
-        else:
-            cure = nearest(name, self._directives)
-        self._note(word, f"Unknown directive '{name}'", cure, grouped=draft.opening is None or not starts_block)
-        if starts_block:
+        draft.mistaken = True
+        place = Place(
+            key=draft.keys[0].text if draft.keys else "the key",
+            opening=draft.opening,
+            closed=draft.opening is not None and self._closed(draft.opening),
+            directive=draft.last if draft.last and draft.last[-1].line == draft.last[0].line else (),
+            line=tuple(self._at.rest_of_line()),
+        )
+        recovery = judge(name, place, self._directives)
+        grouped = recovery is Recovery.DIRECTIVE or (recovery is Recovery.KEY and draft.opening is None)
+        above = meant_for(word, place)
+        if above is None or above is not draft.blamed:
+            text = f"Unknown directive '{name}'"
+            self._note(word, text, cure(word, name, place, self._directives, self._braces()), grouped=grouped)
+        draft.blamed = above
+        if recovery is Recovery.KEY:
             self._at.back()
-        return not starts_block
+        return recovery
 
     def _closed(self, opening: Word) -> bool:
         return any(opened is opening and closed is not None for opened, closed in self._text.braces)
@@ -263,7 +293,10 @@ class Grouper:
         return False
 
     def _brace(self, opening: Word) -> str:
-        return missing_brace([*self._text.braces, *self._importer.braces()], opening)
+        return missing_brace(self._braces(), opening)
+
+    def _braces(self) -> list[tuple[Word, Word | None]]:
+        return [*self._text.braces, *self._importer.braces()]
 
     def _filled(self, word: Word) -> Word:
         try:

@@ -40,12 +40,13 @@ class Importer:
         self._words_imported = 0
         self._exhausted = False
 
-    def define(self, name: str, words: Sequence[Word]) -> bool:
-        """Remember a snippet; False when there is one of that name."""
-        if name in self._snippets:
-            return False
+    def knows(self, name: str) -> bool:
+        """Tell whether there is a snippet of that name."""
+        return name in self._snippets
+
+    def define(self, name: str, words: Sequence[Word]) -> None:
+        """Remember a snippet."""
         self._snippets[name] = tuple(words)
-        return True
 
     def braces(self) -> list[tuple[Word, Word | None]]:
         """Return the pairs of braces of all imported files."""

@@ -32,7 +32,7 @@ def missing_brace(braces: Iterable[tuple[Word, Word | None]], opening: Word) -> 
     for an outer block.
     """
     for opened, closed in braces:
-        if closed is not None and opened.line < closed.line and _indent(opened) > _indent(closed):
+        if closed is not None and opened.line < closed.line and indent(opened) > indent(closed):
             return _not_closed(opened, f"; the '}}' of line {closed.line} is indented as if for an outer one")
     return _not_closed(opening, "")
 
@@ -43,6 +43,7 @@ def _not_closed(opening: Word, more: str) -> str:
     return f"the '{{' of {opening.file}:{opening.line}{shown} has no '}}'{more}"
 
 
-def _indent(word: Word) -> int:
+def indent(word: Word) -> int:
+    """Return how many columns the word's line is indented."""
     line = word.source.lines[word.line - 1].expandtabs()
     return len(line) - len(line.lstrip())

@@ -59,13 +59,13 @@ class Wheel(Generic[D]):
 
     def soonest(self, most: int) -> Iterator[D]:
         """Yield what is due next, in that order but for what stands in one tick; look at no more than `most`."""
-        for tick in sorted(self._ticks):
-            for item in list(islice(self._ticks.get(tick, ()), most)):
+        tick = 0
+        while most > 0 and (later := [other for other in self._ticks if other > tick]):
+            tick = min(later)
+            for item in list(islice(self._ticks[tick], most)):
                 most -= 1
                 if self._tick(item.deadline) > tick:
                     self.discard(item)
                     self.add(item)
                 else:
                     yield item
-            if most <= 0:
-                return

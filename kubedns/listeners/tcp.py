@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 HEADER_SIZE = 12  # octets: less is no message at all
 LARGEST_MESSAGE = 65535
 SWEEP = 0.25  # seconds between two looks at the deadlines
-CANDIDATES = 64  # connections looked at to find an idle one
+CANDIDATES = 1000  # connections looked at to find an idle one; each look puts one that is not off for a while
 FOREVER = float("inf")
 
 

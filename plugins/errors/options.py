@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from kubedns.corefile import readers
-from kubedns.corefile.errors import CorefileError, Kind
+from kubedns.corefile.errors import CorefileError, CorefileErrors, Kind
 from kubedns.corefile.suggest import nearest
 from plugins.errors.characters import RegexpError
 from plugins.errors.regexp import Regexp
@@ -43,25 +43,37 @@ class Options:
 
 
 def read_options(directive: Directive) -> Options:
-    """Raise CorefileError at the first word that is no option of `errors`."""
+    """Raise CorefileErrors for all that is no option of `errors`."""
     use = readers.once(directive)
     if len(use.arguments) > 1:
         raise readers.wrong_arguments(use, cure="errors takes one argument at most: stdout")
-    for word in use.arguments:
-        if word.text != "stdout":
-            raise word.error(f"invalid log file: {word.text}", "errors go to standard output: leave this word out")
+    wrong = [
+        word.error(f"invalid log file: {word.text}", "errors go to standard output: leave this word out")
+        for word in use.arguments
+        if word.text != "stdout"
+    ]
     rules: list[Rule] = []
     stacktrace = False
     for line in use.properties:
-        if line.name.text == "consolidate":
-            rules.append(_read_rule(line))
-        elif line.name.text != "stacktrace":
-            raise _unknown(line.name)
-        elif line.arguments:
-            raise _unknown(line.arguments[0])
-        else:
-            stacktrace = True
+        try:
+            if line.name.text == "consolidate":
+                rules.append(_read_rule(line))
+            else:
+                stacktrace = _read_stacktrace(line)
+        except CorefileError as error:
+            wrong.append(error)
+    if wrong:
+        raise wrong[0] if len(wrong) == 1 else CorefileErrors(wrong)
     return Options(tuple(rules), stacktrace)
+
+
+def _read_stacktrace(line: Property) -> bool:
+    """CoreDNS takes a word behind `stacktrace` for the next property."""
+    if line.name.text != "stacktrace":
+        raise _unknown(line.name)
+    if line.arguments:
+        raise _unknown(line.arguments[0])
+    return True
 
 
 def _unknown(word: Word) -> CorefileError:

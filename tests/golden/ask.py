@@ -1,0 +1,92 @@
+"""python -m tests.golden.ask --scenario DIR --cluster FILE: what does the server say, and what was recorded?
+
+A scenario is a folder with a Corefile and replies.jsonl; the cluster is a file of manifests.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tests.end_to_end.client import Asked, ask_all
+from tests.end_to_end.server import Ports, Server
+from tests.golden.compare import Row, differences, question, shown
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+COMMAND = (sys.executable, "-m", "tests.golden.serve")
+BATCH = 4096  # questions, each with an ID of its own
+SHOWN = 20  # mismatches told in full
+
+
+def read_rows(scenario: Path) -> list[Row]:
+    with (scenario / "replies.jsonl").open(encoding="utf-8") as lines:
+        return [json.loads(line) for line in lines]
+
+
+def ask_scenario(scenario: Path, cluster: Path) -> list[str]:
+    """Start a server as the scenario says, ask everything, and return the mismatches, each ready to read."""
+    rows = read_rows(scenario)
+    with Ports() as ports:
+        port = ports.take()
+        environment = {"PORT": str(port), "NS1": "prod", "NS2": "staging"}
+        arguments = ("-conf", "Corefile", "--manifests", str(cluster.absolute()))
+        with Server(arguments, scenario, environment, COMMAND) as server:
+            server.wait_until_started()
+            replies = ask_rows(port, rows)
+    return mismatches(rows, replies)
+
+
+def ask_rows(port: int, rows: Sequence[Row]) -> list[bytes | None]:
+    replies: list[bytes | None] = []
+    for start in range(0, len(rows), BATCH):
+        batch = [Asked(question(row), row.get("tcp", False)) for row in rows[start : start + BATCH]]
+        replies += ask_all(port, batch)
+    return replies
+
+
+def mismatches(rows: Sequence[Row], replies: Sequence[bytes | None]) -> list[str]:
+    """Return a text for each row whose reply is another than the recorded one."""
+    found = []
+    for number, (row, reply) in enumerate(zip(rows, replies, strict=True), 1):
+        differing = ["no reply"] if reply is None else _differing(row, reply)
+        if differing:
+            asked = {key: value for key, value in row.items() if key != "reply"}
+            found.append("\n    ".join([f"row {number}: {json.dumps(asked)}", *differing]))
+    return found
+
+
+def _differing(row: Row, reply: bytes) -> list[str]:
+    try:
+        return differences(row["reply"], shown(reply))
+    except Exception as error:  # noqa: BLE001 - whatever a malformed reply makes of the parser is told
+        return [f"malformed: {type(error).__name__}: {error}: {reply.hex()}"]
+
+
+def report(found: Sequence[str]) -> str:
+    more = len(found) - SHOWN
+    return "\n".join([*found[:SHOWN], *([f"... and {more} more"] if more > 0 else [])])
+
+
+def main() -> int:
+    """Return 0 where every reply is as recorded."""
+    parser = argparse.ArgumentParser(prog="python -m tests.golden.ask", description="Compare with recorded replies.")
+    parser.add_argument("--scenario", type=Path, required=True, help="a folder with a Corefile and replies.jsonl")
+    parser.add_argument("--cluster", type=Path, required=True, help="manifests: a file or a folder")
+    parser.add_argument("--all", action="store_true", help=f"show every mismatch, not only the first {SHOWN}")
+    chosen = parser.parse_args()
+    start = time.monotonic()
+    found = ask_scenario(chosen.scenario, chosen.cluster)
+    asked, seconds = len(read_rows(chosen.scenario)), time.monotonic() - start
+    sys.stdout.write("\n".join(found) if chosen.all else report(found))
+    sys.stdout.write(f"\n{chosen.scenario.name}: {asked} asked, {len(found)} differ, {seconds:.1f} s\n")
+    return 1 if found else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

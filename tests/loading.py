@@ -1,0 +1,29 @@
+"""A Corefile's text, made into a configuration as the command line makes it."""
+
+from pathlib import Path
+
+from kubedns.corefile.parse import parse
+from kubedns.plugin.registry import find_plugins
+from kubedns.server.configuration import Configuration, Setting, configure
+
+ROOT = Path(__file__).parent.parent
+SAMPLE = ROOT / "kubedns" / "sample"
+
+
+def load(text: str, name: str = "Corefile", port: int = 53) -> Configuration:
+    """Return the configuration, set up with the sample cluster and not started; raise CorefileErrors."""
+    registry = find_plugins()
+    corefile = parse(
+        text,
+        name,
+        directives=registry.order,
+        unsupported=registry.unsupported,
+        environment={},
+        path=None,
+        warn=_refuse,
+    )
+    return configure(corefile, Setting(registry, port, ROOT, SAMPLE), {})
+
+
+def _refuse(warning: str) -> None:
+    raise AssertionError(warning)
