@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from kubedns.wire.reply import Reply
     from kubedns.wire.validity import Token
 
-MOST_OWNERS = 65_536  # with some 400 octets each, below 30 MB
+MOST_OWNERS = 32_768  # in both generations together: some 1,300 octets each, 43 MB at the most
 
 
 class Answers:
@@ -26,29 +26,39 @@ class Answers:
 
 
 class Table:
-    """Answers by owner name (lower-case wire octets), no more than a bound: the owner kept longest makes room."""
+    """Answers by owner name (lower-case wire octets), no more than a bound, by two generations.
 
-    __slots__ = ("_answers", "_most")
+    Owners are put into the young one; when that is full it becomes the old one, whose owners come back when they are
+    asked for, and the rest is dropped. So what is hot stays, and no step costs more than another.
+    """
+
+    __slots__ = ("_most", "_old", "_young")
 
     def __init__(self, most: int = MOST_OWNERS) -> None:
-        """`most` owners are kept."""
-        self._answers: dict[bytes, Answers] = {}
-        self._most = most
+        """`most` owners are kept at the highest, half of them at the least."""
+        self._most = most // 2
+        self._young: dict[bytes, Answers] = {}
+        self._old: dict[bytes, Answers] = {}
 
     def __len__(self) -> int:
         """Count the owners kept, stale ones included."""
-        return len(self._answers)
+        return len(self._young) + len(self._old)
 
     def get(self, owner: bytes) -> Answers | None:
         """Return what is ready for a name; what has become stale is dropped."""
-        answers = self._answers.get(owner)
-        if answers is not None and answers.token.stale:
-            del self._answers[owner]
+        answers = self._young.get(owner)
+        if answers is None:
+            answers = self._old.pop(owner, None)
+            if answers is None:
+                return None
+            self.put(owner, answers)
+        if answers.token.stale:
+            del self._young[owner]
             return None
         return answers
 
     def put(self, owner: bytes, answers: Answers) -> None:
         """Keep answers for a name, in place of those kept before."""
-        if len(self._answers) >= self._most and owner not in self._answers:
-            del self._answers[next(iter(self._answers))]
-        self._answers[owner] = answers
+        if len(self._young) >= self._most:
+            self._old, self._young = self._young, {}
+        self._young[owner] = answers

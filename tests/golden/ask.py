@@ -1,6 +1,6 @@
-"""python -m tests.golden.ask --scenario DIR --cluster FILE: what does the server say, and what was recorded?
+"""python -m tests.golden.ask --scenario DIR [--cluster FILE]: what does the server say, and what was recorded?
 
-A scenario is a folder with a Corefile and replies.jsonl; the cluster is a file of manifests.
+A scenario is a folder with a Corefile and replies.jsonl; the cluster is a file of manifests, if it has one.
 """
 
 from __future__ import annotations
@@ -29,17 +29,21 @@ def read_rows(scenario: Path) -> list[Row]:
         return [json.loads(line) for line in lines]
 
 
-def ask_scenario(scenario: Path, cluster: Path) -> list[str]:
-    """Start a server as the scenario says, ask everything, and return the mismatches, each ready to read."""
+def ask_scenario(scenario: Path, cluster: Path | None) -> list[str]:
+    """Start a server as the scenario says, ask everything, and return the mismatches, each ready to read.
+
+    Everything is asked twice, the second time in reverse: what is kept from one question must not show in another.
+    """
     rows = read_rows(scenario)
     with Ports() as ports:
         port = ports.take()
-        environment = {"PORT": str(port), "NS1": "prod", "NS2": "staging"}
-        arguments = ("-conf", "Corefile", "--manifests", str(cluster.absolute()))
+        others = {name: str(ports.take()) for name in ("HEALTH", "READY", "METRICS")}
+        environment = {"PORT": str(port), "NS1": "prod", "NS2": "staging", **others}
+        arguments = ["-conf", "Corefile", *(("--manifests", str(cluster.absolute())) if cluster else ())]
         with Server(arguments, scenario, environment, COMMAND) as server:
             server.wait_until_started()
-            replies = ask_rows(port, rows)
-    return mismatches(rows, replies)
+            found = mismatches(rows, ask_rows(port, rows))
+            return found or mismatches(rows, ask_rows(port, rows[::-1])[::-1])
 
 
 def ask_rows(port: int, rows: Sequence[Row]) -> list[bytes | None]:
@@ -77,7 +81,7 @@ def main() -> int:
     """Return 0 where every reply is as recorded."""
     parser = argparse.ArgumentParser(prog="python -m tests.golden.ask", description="Compare with recorded replies.")
     parser.add_argument("--scenario", type=Path, required=True, help="a folder with a Corefile and replies.jsonl")
-    parser.add_argument("--cluster", type=Path, required=True, help="manifests: a file or a folder")
+    parser.add_argument("--cluster", type=Path, help="manifests: a file or a folder")
     parser.add_argument("--all", action="store_true", help=f"show every mismatch, not only the first {SHOWN}")
     chosen = parser.parse_args()
     start = time.monotonic()

@@ -210,17 +210,13 @@ class Model:
         return Found(answer=[[name, self.options.ttl, "PTR", target] for target in targets]) if targets else NXDOMAIN
 
     def apex(self, zone: str, rrtype: str) -> Found:
+        if rrtype == "SOA":
+            return Found(answer=[self.soa(zone)])
+        if rrtype != "NS":
+            return NXDOMAIN if rrtype == "TXT" else NODATA
         servers = self.name_servers(zone)
-        match rrtype:
-            case "SOA":
-                return Found(answer=[self.soa(zone)])
-            case "TXT":
-                return NXDOMAIN
-            case "NS":
-                names = dict.fromkeys(target for target, _ in servers)
-                answer = [[zone, self.options.ttl, "NS", target] for target in names]
-                return Found(answer=answer, additional=[self.address(*server) for server in servers])
-        return NODATA
+        answer = [[zone, self.options.ttl, "NS", target] for target in dict.fromkeys(target for target, _ in servers)]
+        return Found(answer=answer, additional=[self.address(*server) for server in servers])
 
     def name_servers(self, zone: str) -> list[tuple[str, str]]:
         """Return names and addresses of the Services that the server is an endpoint of, else of itself."""
