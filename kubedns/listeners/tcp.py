@@ -1,10 +1,10 @@
 """TCP: messages with their length before them, several in flight, replies as they are ready (RFC 7766)."""
 
 import asyncio
-import logging
 import resource
 import socket
 import time
+import traceback
 from dataclasses import dataclass
 from typing import cast
 
@@ -12,9 +12,8 @@ from kubedns.listeners import Answer
 from kubedns.listeners.counters import TcpCounters
 from kubedns.listeners.deadlines import Wheel
 from kubedns.listeners.sockets import BACKLOG
+from kubedns.log import server_log
 from kubedns.wire.client import Peer
-
-log = logging.getLogger(__name__)
 
 HEADER_SIZE = 12  # octets: less is no message at all
 LARGEST_MESSAGE = 65535
@@ -160,9 +159,9 @@ class Connection(asyncio.Protocol):
         listener.counters.received += 1
         try:
             reply = listener.answer(message, self.client, now)
-        except Exception:
+        except Exception:  # noqa: BLE001 - the other messages are to have their replies
             listener.counters.failed += 1
-            log.exception("%r failed on a message", listener.answer)
+            server_log.error(f"{listener.answer!r} failed on a message\n{traceback.format_exc().rstrip()}")
             return
         if isinstance(reply, bytes):
             self._send(reply)

@@ -1,9 +1,9 @@
 """UDP: datagrams in batches, each reply from the address that was asked."""
 
 import asyncio
-import logging
 import socket
 import time
+import traceback
 from functools import partial
 from typing import Protocol
 
@@ -11,12 +11,11 @@ from kubedns.listeners import Answer
 from kubedns.listeners.counters import UdpCounters
 from kubedns.listeners.mmsg import BATCH, IPV4, IPV6, Receiver, Sender, usable
 from kubedns.listeners.portable import PortableReceiver, PortableSender
+from kubedns.log import server_log
 
 RECEIVE_SIZE = 512  # octets read of a datagram, as CoreDNS: the rest is cut and the query then malformed
 BATCHES_A_WAKE_UP = 4  # then TCP and timers have their turn
 MOST_PENDING = 20_000  # queries that wait for a reply: some 1 KiB each
-
-log = logging.getLogger(__name__)
 
 MAPPED = b"\0\0\0\0\0\0\0\0\0\0\xff\xff"  # ::ffff:0:0/96, IPv4 over a dual-stack socket (RFC 4291 §2.5.5.2)
 
@@ -131,9 +130,9 @@ class UdpListener:
             for datagram, peer in zip(datagrams, peers, strict=True):
                 try:
                     reply = answer(datagram, UdpClient(peer), now)
-                except Exception:
+                except Exception:  # noqa: BLE001 - the other datagrams are to have their replies
                     self.counters.failed += 1
-                    log.exception("%r failed on a datagram", answer)
+                    server_log.error(f"{answer!r} failed on a datagram\n{traceback.format_exc().rstrip()}")
                     continue
                 if isinstance(reply, bytes):
                     replies.append(reply)
