@@ -7,6 +7,8 @@ packages=()
 command -v dig nslookup >/dev/null || packages+=(bind9-dnsutils)
 command -v nsd >/dev/null || packages+=(nsd)
 command -v dnsperf >/dev/null || packages+=(dnsperf)
+command -v kubectl >/dev/null || packages+=(kubernetes-client)
+command -v openssl >/dev/null || packages+=(openssl)
 command -v cc >/dev/null || packages+=(gcc libc6-dev)
 [ ${#packages[@]} -gt 0 ] || exit 0
 
