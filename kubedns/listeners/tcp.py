@@ -17,6 +17,7 @@ from kubedns.wire.client import Peer
 
 HEADER_SIZE = 12  # octets: less is no message at all
 LARGEST_MESSAGE = 65535
+MESSAGES_A_TURN = 64  # of one connection, before datagrams and the other connections have their turn
 SWEEP = 0.25  # seconds between two looks at the deadlines
 CANDIDATES = 1000  # connections looked at to find an idle one; each look puts one that is not off for a while
 FOREVER = float("inf")
@@ -80,10 +81,10 @@ class Framer:
 
 
 class Connection(asyncio.Protocol):
-    """One client. It is *full* while too many queries are in flight or replies unread: then nothing more is read."""
+    """One client. It is *full* while too many queries wait or replies are unread: then nothing more is read."""
 
     __slots__ = (
-        "client", "deadline", "ended", "framer", "full", "in_flight", "last", "listener", "queries", "shut",
+        "client", "deadline", "ended", "framer", "full", "in_flight", "last", "listener", "put_off", "queries", "shut",
         "stuck", "tick", "transport",
     )  # fmt: skip
 
@@ -97,6 +98,7 @@ class Connection(asyncio.Protocol):
         self.in_flight = self.queries = 0
         self.full = False  # nothing is read from the transport
         self.stuck = False  # the client does not read its replies
+        self.put_off = False  # it has had its turn: the rest of what it sent comes in the loop's next one
         self.ended = False  # the client sends no more
         self.last = False  # it is answered no more
         self.shut = False  # it has been told so
@@ -137,12 +139,16 @@ class Connection(asyncio.Protocol):
         asyncio.get_running_loop().call_soon(self.work)
 
     def work(self) -> None:
-        """Answer the messages that are there, until there are no more or the connection is full."""
-        if self.transport.is_closing():
+        """Answer the messages that are there, until there are no more, the connection is full or its turn is over."""
+        if self.transport.is_closing() or self.put_off:
             return
         settings, framer, now = self.listener.settings, self.framer, time.monotonic()
-        before = framer.complete
+        before, turn = framer.complete, framer.complete + MESSAGES_A_TURN
         while not self.last and not self.stuck and self.in_flight < settings.most_in_flight:
+            if framer.complete >= turn:
+                self.put_off = True
+                asyncio.get_running_loop().call_soon(self._go_on)
+                break
             message = framer.next_message()
             if message is None:
                 break
@@ -153,6 +159,10 @@ class Connection(asyncio.Protocol):
             self.deadline = now + settings.idle
         self._read_or_not()
         self._close_if_done(now)
+
+    def _go_on(self) -> None:
+        self.put_off = False
+        self.work()
 
     def _answer(self, message: bytes, now: float) -> None:
         listener = self.listener
@@ -188,7 +198,8 @@ class Connection(asyncio.Protocol):
         self.transport.write(len(reply).to_bytes(2, "big") + reply)
 
     def _read_or_not(self) -> None:
-        full = not self.last and (self.stuck or self.in_flight >= self.listener.settings.most_in_flight)
+        busy = self.stuck or self.put_off or self.in_flight >= self.listener.settings.most_in_flight
+        full = busy and not self.last
         if full != self.full and not self.ended:
             self.full = full
             if full:
@@ -198,7 +209,7 @@ class Connection(asyncio.Protocol):
 
     def _close_if_done(self, now: float) -> None:
         """Close once the last reply is written, and not before the client has read it, or had the time to."""
-        if self.in_flight or self.stuck or not (self.ended or self.last):
+        if self.in_flight or self.stuck or self.put_off or not (self.ended or self.last):
             return
         settings = self.listener.settings
         waiting = self.transport.get_write_buffer_size() > 0

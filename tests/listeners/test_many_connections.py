@@ -111,8 +111,8 @@ def test_a_crowd_over_the_limit_pushes_out_its_own() -> None:
             with crowd(listener, 1000, b"") as process:
                 coming = asyncio.ensure_future(has_come(process))
                 assert await slowest_exchange(listener, coming) < 1
+                await until(lambda: listener.counters.evicted >= 900)  # the last may wait to be accepted yet
                 assert len(listener.connections) <= 100
-                assert listener.counters.evicted >= 900
                 assert listener.counters.refused == 0
 
     run(main())

@@ -8,7 +8,7 @@ import time
 import pytest
 
 from kubedns.listeners.counters import TcpCounters
-from kubedns.listeners.tcp import ConnectionLimit, TcpSettings
+from kubedns.listeners.tcp import MESSAGES_A_TURN, ConnectionLimit, TcpSettings
 from kubedns.wire.client import Client
 from tests.listeners.running import PATIENCE, connection, framed, port_of, run, tcp, until
 
@@ -69,6 +69,31 @@ def test_replies_in_a_pipeline_come_as_they_are_ready() -> None:
                 assert await asker.reply() == message
 
     run(main())
+
+
+def test_a_long_pipeline_takes_turns_with_everything_else() -> None:
+    count = 20 * MESSAGES_A_TURN
+    answered = turns = 0
+
+    def answer(message: bytes, _client: Client, _now: float) -> bytes:
+        nonlocal answered
+        answered += 1
+        return message
+
+    async def main() -> None:
+        nonlocal turns
+        async with tcp(answer) as listener, connection(listener) as asker:
+            asker.send(*[A] * count)
+            while answered < count:
+                before = answered
+                await asyncio.sleep(0)
+                turns += 1
+                assert answered - before <= 2 * MESSAGES_A_TURN  # what was put off, and a turn of new octets
+            for _ in range(count):
+                assert await asker.reply() == A
+
+    run(main())
+    assert turns >= count // (2 * MESSAGES_A_TURN)
 
 
 def test_short_messages_silence_and_exceptions_leave_the_connection_open(capsys: pytest.CaptureFixture[str]) -> None:
