@@ -59,6 +59,7 @@ class Table:
 
     def put(self, owner: bytes, answers: Answers) -> None:
         """Keep answers for a name, in place of those kept before."""
-        if len(self._young) >= self._most:
+        if len(self._young) >= self._most and owner not in self._young:
             self._old, self._young = self._young, {}
+        self._old.pop(owner, None)  # else it would come back once the new answers are stale
         self._young[owner] = answers

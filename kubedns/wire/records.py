@@ -13,11 +13,11 @@ COMPRESSED_NAMES: dict[int, tuple[int, int]] = {
     RRType.SOA: (0, 2),
     RRType.PTR: (0, 1),
     RRType.MX: (2, 1),
+}
+# Where a pointer may come in besides, though none goes out (RFC 3597 §4): not everyone reads one in the rarer types.
+EXPANDED_NAMES: dict[int, tuple[int, int]] = COMPRESSED_NAMES | {
     **dict.fromkeys((3, 4, 7, 8, 9), (0, 1)),  # MD, MF, MB, MG, MR
     14: (0, 2),  # MINFO
-}
-# Where else a pointer may come in, though none goes out (RFC 3597 §4).
-EXPANDED_NAMES: dict[int, tuple[int, int]] = COMPRESSED_NAMES | {
     RRType.SRV: (SRV_FIXED, 1),
     RRType.DNAME: (0, 1),
     17: (0, 2),  # RP

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextvars import ContextVar
 from typing import TYPE_CHECKING
 
 from kubedns.answers.table import Answers, Table
@@ -24,7 +25,10 @@ if TYPE_CHECKING:
     from kubedns.wire.query import Query
     from plugins.kubernetes.zone import Found
 
-MOST_ALIASES = 11  # CNAMEs in one answer
+MOST_ALIASES = 11  # CNAMEs from a name to its addresses
+MOST_TARGETS = 1000  # names looked up for one answer: slices of type FQDN may branch at each step
+MOST_NESTED = 7  # lookups within lookups, so that Services of two zones can't lead in circles
+nested: ContextVar[int] = ContextVar("nested", default=0)
 DEFAULT_NAME_SERVER = b"\x02ns\x03dns"
 TRANSFERS = (RRType.AXFR, RRType.IXFR)
 # Types whose NODATA is remembered; a stranger that asks for all 65,536 fills no memory.
@@ -125,6 +129,7 @@ class Chase:
         self._zone = zone
         self._query = query
         self._ttl = ttl
+        self._left = MOST_TARGETS
         self.flags = 0
         self.validity = Validity()
 
@@ -134,8 +139,9 @@ class Chase:
         self.validity = self.validity.joined(aliases.validity)
         for target in aliases.targets:
             lower = target.lower()
-            if is_within(lower, owner.lower()) or lower in passed or len(passed) >= MOST_ALIASES:
+            if is_within(lower, owner.lower()) or lower in passed or len(passed) >= MOST_ALIASES or not self._left:
                 continue
+            self._left -= 1
             alias = cname(owner, target, self._ttl)
             if is_within(lower, self._zone.origin):
                 inner = await self._inside(target, (*passed, lower))
@@ -156,9 +162,14 @@ class Chase:
         return []
 
     async def _elsewhere(self, target: bytes) -> Sequence[RR]:
-        if self._query.lookup is None:
+        depth = nested.get()
+        if self._query.lookup is None or depth >= MOST_NESTED:
             return ()
-        reply = await self._query.lookup(self._query.ask(target, self._query.rrtype))
+        token = nested.set(depth + 1)
+        try:
+            reply = await self._query.lookup(self._query.ask(target, self._query.rrtype))
+        finally:
+            nested.reset(token)
         self.flags |= reply.flags & TC
         self.validity = self.validity.joined(reply.validity)
         return reply.answer

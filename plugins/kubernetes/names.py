@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from kubedns.cluster.addresses import pack_address
 from kubedns.wire.errors import WireError
-from kubedns.wire.name import spelled_name
+from kubedns.wire.name import MAXIMUM_NAME, spelled_name
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -83,5 +83,15 @@ def host_name(text: str) -> bytes | None:
     """Return an external name as it is stored, wire octets; None where it is no domain name."""
     try:
         return spelled_name(text)
-    except WireError:
+    except (WireError, UnicodeEncodeError):  # the latter: half of a surrogate pair, which JSON can spell
         return None
+
+
+def below(parent: bytes, *parts: str) -> bytes | None:
+    """Return the name of some parts below a parent, wire octets; None where it would be none: empty, or too long.
+
+    The API has each part be a label, manifests need not: a dot within one starts another label.
+    """
+    found = [host_name(part) or b"" for part in parts]
+    wire = b"".join([part[:-1] for part in found]) + parent
+    return wire if min(map(len, found)) > 1 and len(wire) <= MAXIMUM_NAME else None

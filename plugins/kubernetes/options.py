@@ -65,7 +65,10 @@ def read_options(directive: Directive, block: ServerBlock) -> Options:
     values: Values = {}
     readers.read_properties(use, {name: partial(_store, values, read) for name, read in READERS.items()})
     if values.get("namespaces") and values.get("namespace_labels"):
-        raise use.name.error("namespaces and namespace_labels cannot both be set", "choose one of the two")
+        text = "namespaces and namespace_labels cannot both be set"
+        raise directive.words[-1].error(
+            text, "leave out 'namespaces' or 'namespace_labels'"
+        )  # found at the block's end
     return Options(zones, primary, **values)
 
 
@@ -76,7 +79,9 @@ def _some(line: Property) -> tuple[Word, ...]:
 
 
 def _store(values: Values, read: Callable[[Property], Values], line: Property) -> None:
-    values.update(read(line))
+    """A later line replaces an earlier one, but `namespaces` adds up."""
+    for field, value in read(line).items():
+        values[field] = values.get(field, frozenset()) | value if field == "namespaces" else value
 
 
 def _endpoint(line: Property) -> Values:
@@ -127,7 +132,8 @@ def _selector(line: Property) -> Selector:
         return parse_selector(expression)
     except ValueError as error:
         label = line.name.text.removesuffix("s")  # the words of CoreDNS
-        text = f"unable to parse {label} selector value: '{expression}': {error}"
+        reason = f'couldn\'t parse the selector string "{expression}": {error}'
+        text = f"unable to parse {label} selector value: '{expression}': {reason}"
         raise CorefileError(text, line.arguments[0]) from None
 
 

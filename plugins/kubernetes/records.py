@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from kubedns.cluster.addresses import pack_address
-from kubedns.wire.name import from_labels
 from kubedns.wire.records import RR, address, srv
-from plugins.kubernetes.names import host_name
+from plugins.kubernetes.names import below, host_name
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,10 +21,11 @@ WEIGHT = 100  # shared by all candidates of a name
 class Candidate(NamedTuple):
     """One address behind a name, at one port; `target` is the name that an SRV record gives it, wire octets.
 
-    `host` is an address's octets, or a name's where a slice of type FQDN holds one.
+    `target` is None where what the API holds makes no name: no SRV record can lead there. `host` is an address's
+    octets, or a name's where a slice of type FQDN holds one.
     """
 
-    target: bytes
+    target: bytes | None
     host: bytes
     is_name: bool
     port: int
@@ -56,9 +56,10 @@ def endpoint_candidates(
             label = endpoint_label(endpoint, pod_names=pod_names)
             if asked.endpoint and asked.endpoint != label.lower():
                 continue
-            owner = from_labels(_labels(label))[:-1] + target
             host, is_name = _host(endpoint)
-            found += [Candidate(owner, host, is_name, port.number) for port in ports]
+            if host is not None:
+                owner = below(target, label)
+                found += [Candidate(owner, host, is_name, port.number) for port in ports]
     return found or None
 
 
@@ -87,8 +88,8 @@ def service_records(owner: bytes, candidates: Sequence[Candidate], ttl: int) -> 
     listed = [one for one in candidates if one.port != NO_PORT]
     targets = dict.fromkeys((one.host if one.is_name else one.target, one.port) for one in listed)
     hosts = dict.fromkeys((one.target, one.host) for one in listed if not one.is_name)
-    answer = [srv(owner, target, ttl, weight=weight, port=port) for target, port in targets]
-    return answer, [address(target, host, ttl) for target, host in hosts]
+    answer = [srv(owner, target, ttl, weight=weight, port=port) for target, port in targets if target is not None]
+    return answer, [address(target, host, ttl) for target, host in hosts if target is not None]
 
 
 def _matches(port: Port, asked: ServiceName) -> bool:
@@ -97,12 +98,7 @@ def _matches(port: Port, asked: ServiceName) -> bool:
     )
 
 
-def _host(endpoint: Endpoint) -> tuple[bytes, bool]:
+def _host(endpoint: Endpoint) -> tuple[bytes | None, bool]:
     if isinstance(endpoint.address, bytes):
         return endpoint.address, False
-    return host_name(endpoint.address) or b"\0", True
-
-
-def _labels(label: str) -> list[bytes]:
-    """An endpoint of a slice of type FQDN has no label of its own but the name's."""
-    return [part[:63] for part in label.encode().split(b".") if part]
+    return host_name(endpoint.address), True

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from kubedns.cluster.addresses import pack_address
-from kubedns.wire.name import from_labels, labels, name, text
+from kubedns.wire.name import from_labels, labels
 from kubedns.wire.numbers import AA, Rcode, RRType
 from kubedns.wire.records import RR, address, cname, ns, ptr, soa, txt
 from kubedns.wire.reply import Reply
-from kubedns.wire.validity import Validity
+from kubedns.wire.validity import NEVER, Validity
 from plugins.kubernetes import names, records
 
 if TYPE_CHECKING:
@@ -80,7 +80,8 @@ class Zone:
             self._negative.clear()
         reply = self._negative.get(rcode)
         if reply is None:
-            validity = self._while_unchanged()
+            # No token tells when the cluster has been read: SERVFAIL holds for the one query.
+            validity = NEVER if rcode == Rcode.SERVFAIL else self._while_unchanged()
             reply = Reply((), [self._soa()], rcode=rcode, flags=AA, validity=validity, suffix=self.origin)
             self._negative[rcode] = reply
         return reply
@@ -88,12 +89,12 @@ class Zone:
     def _below(self, wire: bytes, whole: list[bytes], left: list[bytes], rrtype: int) -> Found:
         """Names of Services and pods, and what stands above them."""
         kind = left[-1]
-        if kind not in {SVC, POD}:
+        if kind not in {SVC, POD} or names.is_reverse(whole):
             return Rcode.NXDOMAIN
         if len(left) == 1:
             return _empty_non_terminal(rrtype)
         namespace = left[-2].decode("latin-1")
-        if names.is_reverse(whole) or not self._exposes(namespace):
+        if not self._exposes(namespace):
             return Rcode.NXDOMAIN
         if kind == POD and self._options.pods == "disabled":
             return Rcode.NXDOMAIN
@@ -142,13 +143,15 @@ class Zone:
                 service = self._index.service(piece.namespace, piece.service)
                 if service is None:
                     continue
-                below = self._service_name(service)
+                below = names.below(self.origin, service.name, service.namespace, "svc")
+                if below is None:
+                    continue
                 if service.headless:
                     candidates = records.endpoint_candidates(
                         [piece], names.ANY_PORT, below, pod_names=self._options.endpoint_pod_names
                     )
-                    seen = dict.fromkeys((one.target, one.host) for one in candidates or () if not one.is_name)
-                    servers += list(seen)
+                    listed = [(one.target, one.host) for one in candidates or () if not one.is_name]
+                    servers += [(target, host) for target, host in dict.fromkeys(listed) if target is not None]
                 else:
                     packed = [pack_address(ip) for ip in service.cluster_ips]
                     servers += [(below, octets) for octets in packed if octets is not None]
@@ -221,13 +224,16 @@ class Zone:
         validity = Validity(tokens=(self._index.address_token(packed),))
         for service in self._index.services_by_ip(packed):
             if self._shows(service.namespace):
-                target = name(f"{service.name}.{service.namespace}.svc.{text(primary)}")
-                return Reply([ptr(wire, target, ttl)], flags=AA, validity=validity)
+                target = names.below(primary, service.name, service.namespace, "svc")
+                if target is not None:
+                    return Reply([ptr(wire, target, ttl)], flags=AA, validity=validity)
         targets: dict[bytes, None] = {}
         for piece, endpoint in self._index.endpoints_by_ip(packed):
             if self._shows(piece.namespace):
                 label = records.endpoint_label(endpoint, pod_names=self._options.endpoint_pod_names)
-                targets[name(f"{label}.{piece.service}.{piece.namespace}.svc.{text(primary)}")] = None
+                target = names.below(primary, label, piece.service, piece.namespace, "svc")
+                if target is not None:
+                    targets[target] = None
         if not targets:
             return Rcode.NXDOMAIN
         return Reply([ptr(wire, target, ttl) for target in targets], flags=AA, validity=validity)
@@ -241,9 +247,6 @@ class Zone:
     def _shows(self, namespace: str) -> bool:
         """Tell whether an address may be named: as in CoreDNS, `namespaces` alone hides one."""
         return not self._options.namespaces or self._exposes(namespace)
-
-    def _service_name(self, service: Service) -> bytes:
-        return from_labels([service.name.encode(), service.namespace.encode(), SVC])[:-1] + self.origin
 
     def _while_unchanged(self) -> Validity:
         return Validity(tokens=(self._index.token(),))
