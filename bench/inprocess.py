@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import cProfile
-import gc
 import os
 import pstats
 import socket
@@ -31,6 +30,7 @@ from kubedns.plugin.contract import Starts
 from kubedns.plugin.registry import find_plugins
 from kubedns.server.configuration import Setting, configure
 from kubedns.server.dispatch import Dispatcher
+from kubedns.server.lifecycle import settle_collector
 from kubedns.server.stepping import Stepper
 
 if TYPE_CHECKING:
@@ -70,8 +70,7 @@ async def _measure(kinds: Sequence[Kind], chosen: argparse.Namespace) -> None:
         if isinstance(part, Starts):
             await part.start()
     print(f"started in {time.monotonic() - before:.2f} s")
-    gc.collect()
-    gc.freeze()  # as the server does
+    settle_collector()
     stepper = Stepper(loop)
     [group] = configuration.groups.values()
     dispatcher = Dispatcher("dns://:53", group.served, stepper, any_class=group.any_class)

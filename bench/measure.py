@@ -43,14 +43,10 @@ class Results:
     memory: dict[str, tuple[Memory, Memory]] = field(default_factory=dict)
 
     @property
-    def floor(self) -> float:
-        """Return the echo's least cost in microseconds."""
-        return min((run.microseconds for row in self.rows for run in row.runs.get("echo", ())), default=float("nan"))
-
-    @property
-    def busy(self) -> bool:
-        """Whether the machine had other work, or is a slow one: microseconds do not compare with those elsewhere."""
-        return self.floor > BUSY
+    def doubtful(self) -> list[str]:
+        """Name the classes during which the machine had other work, or all of them if it is a slow machine."""
+        floors = ((row.kind.name, row.best("echo")) for row in self.rows)
+        return [name for name, floor in floors if floor and floor.microseconds > BUSY]
 
 
 def measure_class(kind: Kind, servers: Sequence[Server], asker: Asker, seconds: float, rounds: int) -> Row:

@@ -117,6 +117,7 @@ def start_nsd(program: str, folder: Path, core: int) -> Server:
         "xfrdir": f'"{folder}"',
         "zonelistfile": f'"{folder}/zone.list"',
         "minimal-responses": "yes",
+        "ipv4-edns-size": "4096",
         "rrl-ratelimit": "0",
     }
     lines = "".join(f"  {key}: {value}\n" for key, value in settings.items())

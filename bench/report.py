@@ -36,10 +36,10 @@ def render(results: Results, machine: Sequence[tuple[str, str]], corefile: str) 
 
 def _verdict(results: Results) -> str:
     notes = []
-    if results.busy:
+    if results.doubtful:
         notes.append(
-            f"**The machine is too busy, or too slow, to judge microseconds by**: the echo needed {results.floor:.1f} "
-            f"where {BUSY} is plenty. The column `of echo` still tells something."
+            f"**The machine was too busy, or is too slow, to judge {', '.join(results.doubtful)}**: the echo needed over "
+            f"{BUSY} us. The column `of echo` still tells something."
         )
     for row in results.rows:
         run = row.best("kubedns")

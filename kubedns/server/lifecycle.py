@@ -11,12 +11,12 @@ from kubedns import log
 from kubedns.listeners.sockets import open_tcp, open_udp
 from kubedns.listeners.tcp import ConnectionLimit, TcpListener
 from kubedns.listeners.udp import UdpListener
-from kubedns.plugin.contract import Starts, Stops
+from kubedns.plugin.contract import Begins, Lingers, Observes, Starts, Stops
 from kubedns.server.dispatch import Dispatcher
 from kubedns.server.stepping import Stepper
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Awaitable, Callable, Iterable, Mapping
 
     from kubedns.server.configuration import Address, Configuration
 
@@ -33,6 +33,7 @@ class Server:
         self._listeners: dict[Address, tuple[UdpListener, TcpListener]] = {}
         self._stepper: Stepper | None = None
         self._connections = ConnectionLimit()
+        self._lingering: asyncio.Task[list[Exception]] | None = None
         self.configuration: Configuration | None = None
 
     async def start(self) -> Configuration:
@@ -45,7 +46,8 @@ class Server:
         return await self._replace(self.configuration)
 
     async def close(self) -> None:
-        """Take no more queries, answer those in flight, close every socket."""
+        """Wait for the plugins that linger; then take no more queries, answer those in flight, close every socket."""
+        await self._linger()
         listeners = [one for pair in self._listeners.values() for one in pair]
         self._listeners = {}
         await asyncio.gather(*(one.drain(DRAIN) for one in listeners))
@@ -53,12 +55,22 @@ class Server:
             one.close()
 
     async def stop_plugins(self) -> list[Exception]:
-        """Stop the plugins and what they share; return what went wrong."""
-        failed = [] if self.configuration is None else await _stop(_parts(self.configuration))
+        """Wait for the plugins that linger, stop all and what they share; return what went wrong."""
+        failed = list(await self._linger())
+        if self.configuration is not None:
+            failed += await _stop(_parts(self.configuration))
         self.configuration = None
         if self._stepper is not None:
             self._stepper.close()
         return failed
+
+    async def _linger(self) -> list[Exception]:
+        """Let every plugin linger, all at a time and each once, whatever number of signals come."""
+        if self._lingering is None:
+            parts = () if self.configuration is None else _parts(self.configuration)
+            work = [_attempt("lingering", part, part.linger) for part in parts if isinstance(part, Lingers)]
+            self._lingering = asyncio.get_running_loop().create_task(_gather(work))
+        return await asyncio.shield(self._lingering)
 
     async def _replace(self, old: Configuration | None) -> Configuration:
         new = self._load({} if old is None else old.shared.kept)
@@ -80,7 +92,7 @@ class Server:
         parts = list(_parts(new))
         await _stop([part for part in kept if not _among(part, parts)])
         new.shared.previous.clear()
-        _settle_collector()
+        settle_collector()
         return new
 
     async def _switch(self, new: Configuration, opened: dict[Address, tuple[UdpListener, TcpListener]]) -> None:
@@ -88,11 +100,17 @@ class Server:
         self._listeners |= opened
         gone = [self._listeners.pop(address) for address in self._listeners.keys() - new.groups.keys()]
         assert self._stepper is not None  # noqa: S101 - made by start()
+        observers = [plugin for _, plugin in new.plugins if isinstance(plugin, Observes)][:1]
         for address, listeners in self._listeners.items():
             group = new.groups[address]
-            dispatcher = Dispatcher(str(address), group.served, self._stepper, any_class=group.any_class)
+            dispatcher = Dispatcher(
+                str(address), group.served, self._stepper, any_class=group.any_class, observers=observers
+            )
             for listener in listeners:
                 listener.answer = dispatcher.answer
+        for part in _parts(new):
+            if isinstance(part, Begins):
+                part.begin()
         for udp, tcp in opened.values():
             udp.start()
             await tcp.start()
@@ -112,7 +130,7 @@ class Server:
         return UdpListener(udp, _silence), TcpListener(tcp, _silence, limit=self._connections)
 
 
-def _settle_collector() -> None:
+def settle_collector() -> None:
     """Keep the garbage collector from what lives long, and make it rare: hardly anything here is in a cycle.
 
     By its own thresholds it went through all kept replies every few thousand queries: 20 us for each new reply.
@@ -139,15 +157,21 @@ def _among(part: Any, parts: Iterable[Any]) -> bool:
 
 async def _stop(parts: Iterable[Any]) -> list[Exception]:
     """Stop each part that can be; return the exceptions, logged."""
-    failed = []
-    for part in parts:
-        if isinstance(part, Stops):
-            try:
-                await part.stop()
-            except Exception as error:  # noqa: BLE001 - one that can't stop must not keep the others from it
-                log.server_log.error(f"stopping {type(part).__name__}: {type(error).__name__}: {error}")
-                failed.append(error)
-    return failed
+    return [error for part in parts if isinstance(part, Stops) for error in await _attempt("stopping", part, part.stop)]
+
+
+async def _gather(work: Iterable[Awaitable[list[Exception]]]) -> list[Exception]:
+    return [error for failed in await asyncio.gather(*work) for error in failed]
+
+
+async def _attempt(doing: str, part: object, call: Callable[[], Awaitable[None]]) -> list[Exception]:
+    """Return the exception of a plugin's call, logged: one that fails must not keep the others from it."""
+    try:
+        await call()
+    except Exception as error:  # noqa: BLE001 - as above
+        log.server_log.error(f"{doing} {type(part).__name__}: {type(error).__name__}: {error}")
+        return [error]
+    return []
 
 
 def _close(pairs: Iterable[tuple[UdpListener, TcpListener]]) -> None:

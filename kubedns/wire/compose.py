@@ -11,6 +11,8 @@ from kubedns.wire.name import ROOT
 from kubedns.wire.numbers import HEADER_SIZE, RRType
 from kubedns.wire.records import COMPRESSED_NAMES, RR, SRV_FIXED
 
+SRV = int(RRType.SRV)
+QUESTION_FIXED = 4  # QTYPE and QCLASS
 LARGEST_POINTER = 0x3FFF
 POINTER_BITS = 0xC000
 
@@ -29,27 +31,25 @@ def compose(sections: Sequence[Sequence[RR]], suffix: bytes, question_name_size:
     The body holds no octet of the question's name but for pointers, so it fits every name of that size and suffix.
     `spelling` is the zone in the letters that the client used: the SRV targets that end in it carry them.
     """
-    body = bytearray()
-    start = HEADER_SIZE + question_name_size + 4
-    known: dict[bytes, int] = {}
-    _remember(known, suffix, HEADER_SIZE + question_name_size - len(suffix))
+    names = _Names(suffix, question_name_size)
+    body = names.body
     ends = []
     zone = spelling.lower()
     for section in sections:
         for rr in section:
-            _write_name(body, rr.owner, known, start)
+            names.write(rr.owner)
             body += (rr.rrtype << 48 | rr.rrclass << 32 | rr.ttl).to_bytes(8, "big")
             place = len(body)
             body += b"\0\0"
             rdata = rr.rdata
-            if rr.rrtype == RRType.SRV:
+            if rr.rrtype == SRV:
                 target = rdata[SRV_FIXED:]
                 if zone and target.endswith(zone):
                     rdata = rdata[: -len(zone)] + spelling
-                _remember(known, target.lower(), start + place + 2 + SRV_FIXED)
+                names.remember(target.lower(), place + 2 + SRV_FIXED)
                 body += rdata
-            elif (names := COMPRESSED_NAMES.get(rr.rrtype)) is not None:
-                _write_rdata(body, rdata, names, known, start)
+            elif rr.rrtype in COMPRESSED_NAMES:
+                names.write_rdata(rdata, *COMPRESSED_NAMES[rr.rrtype])
             else:
                 body += rdata
             body[place : place + 2] = (len(body) - place - 2).to_bytes(2, "big")
@@ -76,37 +76,62 @@ def cut(body: Body, room: int) -> Body:
     return Body(body.octets[:size], (counts[0], counts[1], counts[2]), body.ends[:kept])
 
 
-def _write_rdata(body: bytearray, rdata: bytes, names: tuple[int, int], known: dict[bytes, int], start: int) -> None:
-    at, count = names
-    body += rdata[:at]
-    for _ in range(count):
-        end = at
-        while size := rdata[end]:
-            end += size + 1
-        _write_name(body, rdata[at : end + 1], known, start)
-        at = end + 1
-    body += rdata[at:]
+class _Names:
+    """A body being written, and where in the message each name stands that later ones may point at."""
 
+    __slots__ = ("_known", "_start", "_suffix", "_suffix_at", "_suffix_pointer", "body")
 
-def _write_name(body: bytearray, wire: bytes, known: dict[bytes, int], start: int) -> None:
-    """Append a name: as many labels as are new, then a pointer to the longest suffix seen before."""
-    at = 0
-    key = wire.lower()
-    while size := wire[at]:
-        pointer = known.get(key[at:])
-        if pointer is not None:
-            body += (POINTER_BITS | pointer).to_bytes(2, "big")
+    def __init__(self, suffix: bytes, question_name_size: int) -> None:
+        self.body = bytearray()
+        self._start = HEADER_SIZE + question_name_size + QUESTION_FIXED
+        self._suffix = suffix
+        self._suffix_at = HEADER_SIZE + question_name_size - len(suffix)
+        self._suffix_pointer = (POINTER_BITS | self._suffix_at).to_bytes(2, "big")
+        self._known: dict[bytes, int] = {}  # the suffix's own come in once a name needs them: most replies have none
+
+    def write(self, wire: bytes) -> None:
+        """Append a name: as many labels as are new, then a pointer to the longest suffix seen before."""
+        body = self.body
+        if wire == self._suffix and wire != ROOT:
+            body += self._suffix_pointer
             return
-        offset = start + len(body)
-        if offset <= LARGEST_POINTER:
-            known[key[at:]] = offset
-        body += wire[at : at + size + 1]
-        at += size + 1
-    body += ROOT
+        known, start, at = self._all_known(), self._start, 0
+        key = wire.lower()
+        while size := wire[at]:
+            pointer = known.get(key[at:])
+            if pointer is not None:
+                body += (POINTER_BITS | pointer).to_bytes(2, "big")
+                return
+            offset = start + len(body)
+            if offset <= LARGEST_POINTER:
+                known[key[at:]] = offset
+            body += wire[at : at + size + 1]
+            at += size + 1
+        body += ROOT
+
+    def write_rdata(self, rdata: bytes, fixed: int, count: int) -> None:
+        """Append RDATA that has names behind its first octets, one behind the other."""
+        at = fixed
+        self.body += rdata[:at]
+        for _ in range(count):
+            end = at
+            while size := rdata[end]:
+                end += size + 1
+            self.write(rdata[at : end + 1])
+            at = end + 1
+        self.body += rdata[at:]
+
+    def remember(self, wire: bytes, place: int) -> None:
+        """Note where each suffix of a name stands that is written out in full, unless one stands earlier."""
+        _note(self._all_known(), wire, self._start + place)
+
+    def _all_known(self) -> dict[bytes, int]:
+        if not self._known:
+            _note(self._known, self._suffix, self._suffix_at)
+        return self._known
 
 
-def _remember(known: dict[bytes, int], wire: bytes, offset: int) -> None:
-    """Note where each suffix of a (lower-case) name stands that was written out in full, unless one stands earlier."""
+def _note(known: dict[bytes, int], wire: bytes, offset: int) -> None:
     at = 0
     while size := wire[at]:
         if offset + at <= LARGEST_POINTER:

@@ -13,6 +13,8 @@ MAXIMUM_NAME = 255  # octets on the wire, root included (RFC 1035 §2.3.4)
 MAXIMUM_POINTERS = 126  # as many as labels can follow one another in 255 octets
 POINTER = 0xC0
 
+LENGTHS = tuple(bytes((size,)) for size in range(MAXIMUM_LABEL + 1))  # the octet before a label
+
 # What presentation form escapes by a backslash alone (RFC 1035 §5.1, and the set of CoreDNS's DNS library).
 SPECIAL = frozenset(b".\"\\;()@' ")
 
@@ -29,26 +31,20 @@ def spelled_name(text: str) -> bytes:
     """Return a presentation-form name as wire octets in the letter case given; raises as `name` does."""
     if text in {"", "."}:
         return ROOT
-    wire = bytearray()
-    for label in _split(text):
-        if not label:
-            raise WireError(f"empty label in {text!r}")
-        if len(label) > MAXIMUM_LABEL:
-            raise WireError(f"label of more than {MAXIMUM_LABEL} octets in {text!r}")
-        wire.append(len(label))
-        wire += label
-    wire.append(0)
+    octets = text.encode()
+    parts = list(_unescape(octets, text)) if b"\\" in octets else octets.removesuffix(b".").split(b".")
+    if b"" in parts:
+        raise WireError(f"empty label in {text!r}")
+    if len(octets) > MAXIMUM_LABEL and max(map(len, parts)) > MAXIMUM_LABEL:
+        raise WireError(f"label of more than {MAXIMUM_LABEL} octets in {text!r}")
+    wire = from_labels(parts)
     if len(wire) > MAXIMUM_NAME:
         raise WireError(f"name of more than {MAXIMUM_NAME} octets: {text!r}")
-    return bytes(wire)
+    return wire
 
 
-def _split(text: str) -> Iterator[bytes]:
-    r"""Yield a name's labels; the final dot is optional and yields nothing, `\.` does not split."""
-    octets = text.encode()
-    if b"\\" not in octets:
-        yield from octets.removesuffix(b".").split(b".")
-        return
+def _unescape(octets: bytes, text: str) -> Iterator[bytes]:
+    r"""Yield the labels of a name with escapes in it; the final dot yields nothing, `\.` does not split."""
     label = bytearray()
     i = 0
     while i < len(octets):
@@ -104,7 +100,7 @@ def labels(wire: bytes) -> list[bytes]:
 
 def from_labels(parts: list[bytes] | tuple[bytes, ...]) -> bytes:
     """Return the wire name of labels, leftmost first; each is 1 to 63 octets long."""
-    return b"".join([bytes((len(part),)) + part for part in parts]) + ROOT
+    return b"".join([LENGTHS[len(part)] + part for part in parts]) + ROOT
 
 
 def suffixes(wire: bytes) -> Iterator[bytes]:
