@@ -38,8 +38,8 @@ def _verdict(results: Results) -> str:
     notes = []
     if results.doubtful:
         notes.append(
-            f"**The machine was too busy, or is too slow, to judge {', '.join(results.doubtful)}**: the echo needed over "
-            f"{BUSY} us. The column `of echo` still tells something."
+            f"**The machine was too busy, or is too slow, to judge {', '.join(results.doubtful)}**: the echo needed "
+            f"over {BUSY} us. The column `of echo` still tells something."
         )
     for row in results.rows:
         run = row.best("kubedns")

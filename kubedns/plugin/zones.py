@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, TypeVar
 
-from kubedns.wire.name import is_within, name
+from kubedns.wire.name import ROOT, is_within, name
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -16,14 +16,16 @@ Held = TypeVar("Held")
 class Zones(Generic[Held]):
     """A value for each of some zones; looked up by any name inside."""
 
-    __slots__ = ("_by_name", "_root")
+    __slots__ = ("_by_name", "_longest_first", "_root")
 
     def __init__(self, pairs: Iterable[tuple[bytes, Held]]) -> None:
         """Of equal zones the first counts."""
         self._by_name: dict[bytes, Held] = {}
         for zone, value in pairs:
             self._by_name.setdefault(zone, value)
-        self._root = self._by_name.get(b"\0")
+        self._root = self._by_name.get(ROOT)
+        below_root = [(zone, value) for zone, value in self._by_name.items() if zone != ROOT]
+        self._longest_first = sorted(below_root, key=lambda pair: len(pair[0]), reverse=True)
 
     def exact(self, zone: bytes) -> Held | None:
         """Return the value of that zone itself."""
@@ -31,13 +33,9 @@ class Zones(Generic[Held]):
 
     def longest(self, wire: bytes) -> Held | None:
         """Return the value of the longest zone that a name (lower-case wire octets) is inside of."""
-        by_name = self._by_name
-        start = 0
-        while size := wire[start]:
-            value = by_name.get(wire[start:])
-            if value is not None:
+        for zone, value in self._longest_first:
+            if is_within(wire, zone):
                 return value
-            start += size + 1
         return self._root
 
 

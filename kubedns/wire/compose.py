@@ -11,7 +11,9 @@ from kubedns.wire.name import ROOT
 from kubedns.wire.numbers import HEADER_SIZE, RRType
 from kubedns.wire.records import COMPRESSED_NAMES, RR, SRV_FIXED
 
-SRV = int(RRType.SRV)
+SRV, PTR = int(RRType.SRV), int(RRType.PTR)
+ADDRESSES = (int(RRType.A), int(RRType.AAAA))
+AT_QUESTION = b"\xc0\x0c"  # a pointer to the question's name, which stands right behind the header
 QUESTION_FIXED = 4  # QTYPE and QCLASS
 LARGEST_POINTER = 0x3FFF
 POINTER_BITS = 0xC000
@@ -31,6 +33,11 @@ def compose(sections: Sequence[Sequence[RR]], suffix: bytes, question_name_size:
     The body holds no octet of the question's name but for pointers, so it fits every name of that size and suffix.
     `spelling` is the zone in the letters that the client used: the SRV targets that end in it carry them.
     """
+    answer, authority, additional = sections
+    if len(answer) == 1 and not (authority or additional) and question_name_size == len(suffix) > len(ROOT):
+        alone = _alone(answer[0], suffix)
+        if alone is not None:
+            return alone
     names = _Names(suffix, question_name_size)
     body = names.body
     ends = []
@@ -54,7 +61,6 @@ def compose(sections: Sequence[Sequence[RR]], suffix: bytes, question_name_size:
                 body += rdata
             body[place : place + 2] = (len(body) - place - 2).to_bytes(2, "big")
             ends.append(len(body))
-    answer, authority, additional = sections
     return Body(bytes(body), (len(answer), len(authority), len(additional)), tuple(ends))
 
 
@@ -74,6 +80,19 @@ def cut(body: Body, room: int) -> Body:
         left -= counts[-1]
     size = body.ends[kept - 1] if kept else 0
     return Body(body.octets[:size], (counts[0], counts[1], counts[2]), body.ends[:kept])
+
+
+def _alone(rr: RR, name: bytes) -> Body | None:
+    """Return the commonest body, one record at the question's own name, or None where that needs more thought.
+
+    A name in its RDATA is written out if it can have no suffix in common with the question's: another last letter.
+    """
+    rdata = rr.rdata
+    if rr.owner != name or not (rr.rrtype in ADDRESSES or (rr.rrtype == PTR and rdata[-2:] != name[-2:])):
+        return None
+    fixed = (rr.rrtype << 64 | rr.rrclass << 48 | rr.ttl << 16 | len(rdata)).to_bytes(10, "big")
+    octets = AT_QUESTION + fixed + rdata
+    return Body(octets, (1, 0, 0), (len(octets),))
 
 
 class _Names:

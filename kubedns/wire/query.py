@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from kubedns.wire.reply import Reply
 
 ONE_QUESTION = b"\0\1\0\0\0\0\0\0"  # QDCOUNT 1 and nothing else, as stub resolvers ask
+QUESTION_AND_OPT = b"\0\1\0\0\0\0\0\1"
+PLAIN_OPT_SIZE = 11  # octets of an OPT record without options
+MOST_PLAIN = 256
+_plain: dict[bytes, Edns] = {}  # such records as they come; clients send a few kinds
 UNDERSTOOD = (Opcode.QUERY, Opcode.NOTIFY)
 MOST_RECORDS = (1, 1, 2)  # answer, authority (an IXFR's SOA, RFC 1995 §3), additional (OPT and TSIG)
 
@@ -111,7 +115,7 @@ def parse_query(datagram: bytes, client: Client) -> Query:
         raise QueryError(None, "shorter than a header")
     flags = datagram[2] << 8 | datagram[3]
     counts = datagram[4:12]
-    if flags & (QR | OPCODE_MASK) or counts != ONE_QUESTION:
+    if flags & (QR | OPCODE_MASK) or counts not in (ONE_QUESTION, QUESTION_AND_OPT):
         _check_header(flags, counts)
     at = HEADER_SIZE
     try:
@@ -126,8 +130,21 @@ def parse_query(datagram: bytes, client: Client) -> Query:
         return _parse_odd(datagram, flags, counts, client)
     at += 5
     question = datagram[HEADER_SIZE:at]
-    edns = None if counts == ONE_QUESTION else _read_records(datagram, at, counts, question)
+    edns = None if counts == ONE_QUESTION else _read_edns(datagram, at, counts, question)
     return Query(datagram[:2], flags, question, client, edns, len(datagram))
+
+
+def _read_edns(datagram: bytes, at: int, counts: bytes, question: bytes) -> Edns | None:
+    """As _read_records; but an OPT record without options is read once, then known by its octets."""
+    records = datagram[at:]
+    if counts != QUESTION_AND_OPT or len(records) != PLAIN_OPT_SIZE:
+        return _read_records(datagram, at, counts, question)
+    edns = _plain.get(records)
+    if edns is None:
+        edns = _read_records(datagram, at, counts, question)
+        if edns is not None and len(_plain) < MOST_PLAIN:
+            _plain[records] = edns
+    return edns
 
 
 def _check_header(flags: int, counts: bytes) -> None:
