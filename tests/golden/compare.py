@@ -23,6 +23,7 @@ Record = tuple[str, int, str, str]  # owner, TTL, type, rdata
 
 SECTIONS = ("answer", "authority", "additional")
 SERIAL = 2  # its place in an SOA's rdata
+WHOAMI = "."  # the target of its SRV record, whose port is the client's own
 MASKS = {4: "OWN4", 16: "OWN6"}
 OWN_TEXTS = {str(ipaddress.ip_address(packed)): MASKS[len(packed)] for packed in OWN}
 Z = 0x0040
@@ -94,6 +95,9 @@ def _plain(record: list[Any]) -> Record:
         rdata = " ".join([*words[:SERIAL], "SERIAL", *words[SERIAL + 1 :]])
     elif rrtype in {"NS", "CNAME", "PTR", "SRV", "MX"}:
         rdata = rdata.lower()
+        if rrtype == "SRV" and rdata.split()[-1] == WHOAMI:
+            priority, weight, *_ = rdata.split()
+            rdata = f"{priority} {weight} port {WHOAMI}"
     return owner.lower(), ttl, rrtype, rdata
 
 

@@ -1,0 +1,71 @@
+"""A file that plugins read again when it changes, by looking at what the path leads to.
+
+A folder's events would miss what Kubernetes does to a mounted ConfigMap: the name stays, a link somewhere above it
+leads elsewhere.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import stat
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+SETTLED = 0.05  # seconds without a change until a file is taken for whole: something may still be writing it
+MOST_LOOKS = 20  # at a file that never settles
+SLICE = 0.002  # seconds of work before the loop has its turn
+
+Signature = tuple[int, int, int, int]  # device, inode, octets, nanoseconds of the last change
+
+
+class FileWatch:
+    """A path, and which state of its file was opened last."""
+
+    __slots__ = ("_opened", "path")
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._opened: Signature | None = None
+
+    def changed(self) -> bool:
+        """Tell whether the file is another than was opened last; raises OSError where there is none."""
+        return _signature(self.path.stat()) != self._opened
+
+    async def settle(self) -> None:
+        """Wait until the file has not been written to for a moment, a second at the most; raises OSError."""
+        for _ in range(MOST_LOOKS):
+            if not 0 <= time.time() - self.path.stat().st_mtime < SETTLED:
+                return
+            await asyncio.sleep(SETTLED)
+
+    def open(self) -> tuple[BinaryIO, os.stat_result]:
+        """Return the file, for the caller to close, and its state; raises OSError for what is no regular file."""
+        # O_NONBLOCK: opening a FIFO that nobody writes to would never return.
+        descriptor = os.open(self.path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        file = os.fdopen(descriptor, "rb") if stat.S_ISREG(os.fstat(descriptor).st_mode) else None
+        if file is None:
+            os.close(descriptor)
+            raise OSError(f"{self.path}: no regular file")
+        state = os.fstat(descriptor)
+        # A change within the clock tick of the last one leaves no trace: such a file counts as changed once more.
+        ticking = 0 <= time.time() - state.st_mtime < SETTLED
+        self._opened = None if ticking else _signature(state)
+        return file, state
+
+
+def _signature(state: os.stat_result) -> Signature:
+    return state.st_dev, state.st_ino, state.st_size, state.st_mtime_ns
+
+
+async def in_slices(steps: Iterable[object]) -> None:
+    """Take all steps, but let the loop have its turn every SLICE."""
+    end = time.monotonic() + SLICE
+    for _ in steps:
+        if time.monotonic() >= end:
+            await asyncio.sleep(0)
+            end = time.monotonic() + SLICE

@@ -1,0 +1,155 @@
+"""hosts [FILE [ZONES...]] { ... }: answer from a hosts file and from lines in the Corefile (docs/plugins/hosts.md)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from kubedns.answers.table import Answers, Table
+from kubedns.plugin.derived import Derived
+from kubedns.plugin.zones import Fallthrough, Zones
+from kubedns.wire.name import ROOT
+from kubedns.wire.numbers import AA, Rcode, RRType
+from kubedns.wire.records import address, ptr
+from kubedns.wire.reply import Reply
+from kubedns.wire.validity import NEVER, UNTIL_RELOAD, Validity
+from plugins.hosts.file import HostsFile
+from plugins.hosts.options import read_options
+from plugins.hosts.reverse import reverse_address
+from plugins.hosts.table import IPV4_SIZE, IPV6_SIZE, MOST_RECORDS, HostsTable
+
+if TYPE_CHECKING:
+    from kubedns.corefile.values import Directive
+    from kubedns.plugin.contract import Next, ServerBlock
+    from kubedns.wire.query import Query
+    from plugins.hosts.options import Options
+
+MOST_PASSED = 8192  # replies of plugins behind that are kept with a validity of ours
+SIZES = {int(RRType.A): IPV4_SIZE, int(RRType.AAAA): IPV6_SIZE}
+UNKNOWN = Reply(rcode=Rcode.SERVFAIL, suffix=ROOT)  # no SOA is there to say NXDOMAIN with
+
+
+def setup(directive: Directive, block: ServerBlock) -> Hosts:
+    """Read the options; blocks that read the same file in the same way share it, through reloads too."""
+    options = read_options(directive, block)
+    key = ("hosts", options.path, options.zones, options.reverse, options.reload)
+    return Hosts(options, block.shared.keep(key, lambda: HostsFile(options)))
+
+
+class Hosts:
+    """The plugin: the file's records, then those of the Corefile."""
+
+    def __init__(self, options: Options, file: HostsFile) -> None:
+        """`file` is started and stopped by whoever keeps it."""
+        self.file = file
+        self.inline = HostsTable()
+        self._zones = Zones((zone, zone) for zone in options.zones)
+        for _ in self.inline.reading((line.encode() for line in options.inline), self._zones, reverse=options.reverse):
+            pass
+        self._ttl = options.ttl
+        self._fallthrough = Fallthrough(options.fallthrough)
+        self._unsupported = options.fallthrough_unsupported is not None
+        self._changes = options.reload > 0
+        self._table = Table()
+        self._passed: Derived[Reply] = Derived(MOST_PASSED)
+        self._token = file.token
+        self._validity = NEVER
+        self._no_data = Reply()
+        self._renew()
+
+    @property
+    def entries(self) -> int:
+        """Pairs of name and address, and of address and name, in the file and in the Corefile."""
+        return self.file.table.entries + self.inline.entries
+
+    async def start(self) -> None:
+        """A new configuration shows the file as it is, whatever the interval."""
+        await self.file.read()
+
+    async def resolve(self, query: Query, pass_on: Next) -> Reply:
+        """Answer from what is compiled, else from the tables; what is not ours is the next plugin's."""
+        if self._token.stale:
+            self._renew()
+        answers = self._table.get(query.name)
+        if answers is not None:
+            ready = answers.replies.get(query.rrtype)
+            if ready is not None:
+                return ready
+        reply = self._find(query)
+        return reply if reply is not None else self._depending(await pass_on(query))
+
+    def _renew(self) -> None:
+        """Start anew with what the file holds now."""
+        self._token = self.file.token
+        self._validity = Validity(tokens=(self._token,)) if self._changes else UNTIL_RELOAD
+        self._no_data = Reply(flags=AA, validity=self._validity, suffix=ROOT)
+        self._passed.clear()
+
+    def _depending(self, reply: Reply) -> Reply:
+        """Return a reply from behind, valid for as long as the file does not change: it may get that name."""
+        if not self._changes or reply.validity is NEVER:
+            return reply
+        made = self._passed.get(reply)
+        if made is None:
+            made = Reply(
+                *reply.sections,
+                rcode=reply.rcode,
+                flags=reply.flags,
+                edns=reply.edns,
+                validity=reply.validity.joined(self._validity),
+                suffix=reply.suffix,
+                zone=reply.zone,
+            )
+            self._passed.put(reply, made)
+        return made
+
+    def _find(self, query: Query) -> Reply | None:
+        """Return None for what is the next plugin's."""
+        wire, rrtype = query.name, query.rrtype
+        if rrtype == RRType.PTR:
+            return self._reverse(query)
+        if self._zones.longest(wire) is None:
+            return None
+        if not (self.file.table.holds(wire) or self.inline.holds(wire)):
+            return None if wire in self._fallthrough else UNKNOWN
+        size = SIZES.get(rrtype)
+        if size is None:
+            return None if self._unsupported and wire in self._fallthrough else self._no_data
+        found, own = self._addresses(wire, size)
+        if not found:
+            return self._no_data
+        reply = Reply([address(wire, packed, self._ttl) for packed in found], flags=AA, validity=self._validity)
+        if own:  # a stranger can make up any number of names below a wildcard
+            self._keep(query, reply)
+        return reply
+
+    def _addresses(self, wire: bytes, size: int) -> tuple[list[bytes], bool]:
+        """Return a name's addresses, and whether they are all its own: each table has its wildcards apart."""
+        found: list[bytes] = []
+        own = True
+        for table in (self.file.table, self.inline):
+            exact = table.addresses(wire, size)
+            if not exact:
+                exact = table.wildcard(wire, size)
+                own = own and not exact
+            found += exact
+        return found[:MOST_RECORDS], own
+
+    def _reverse(self, query: Query) -> Reply | None:
+        """PTR is answered for any address that is known, also outside of the zones; else it is passed on."""
+        packed = reverse_address(query.labels)
+        if packed is None:
+            return None
+        targets = self.file.table.names(packed) + self.inline.names(packed)
+        if not targets:
+            return None
+        answer = [ptr(query.name, target, self._ttl) for target in targets[:MOST_RECORDS]]
+        reply = Reply(answer, flags=AA, validity=self._validity)
+        self._keep(query, reply)
+        return reply
+
+    def _keep(self, query: Query, reply: Reply) -> None:
+        answers = self._table.get(query.name)
+        if answers is None:
+            answers = Answers(self._token)
+            self._table.put(query.name, answers)
+        answers.replies[query.rrtype] = reply

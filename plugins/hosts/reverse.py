@@ -1,0 +1,29 @@
+"""The address that a reverse name stands for."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from kubedns.cluster.addresses import pack_address
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+IPV4_LABELS, IPV6_LABELS = 4, 32
+HEXADECIMAL = frozenset(bytes((digit,)) for digit in b"0123456789abcdef")
+
+
+def reverse_address(labels: Sequence[bytes]) -> bytes | None:
+    """Return the address of a whole reverse name's labels (RFC 1035 §3.5, RFC 3596 §2.5), None for another name.
+
+    Left of 32 nibbles up to three more labels may stand, as CoreDNS reads such names.
+    """
+    left, zone = labels[:-2], labels[-2:]
+    if zone == [b"in-addr", b"arpa"] and len(left) == IPV4_LABELS:
+        return pack_address(b".".join(reversed(left)).decode("latin-1"))
+    nibbles = left[-IPV6_LABELS:]
+    whole = IPV6_LABELS <= len(left) < IPV6_LABELS + 4
+    if zone == [b"ip6", b"arpa"] and whole and HEXADECIMAL.issuperset(nibbles):
+        digits = b"".join(reversed(nibbles)).decode()
+        return pack_address(":".join(digits[at : at + 4] for at in range(0, IPV6_LABELS, 4)))
+    return None

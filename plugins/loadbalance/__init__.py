@@ -1,0 +1,115 @@
+"""loadbalance [round_robin|weighted FILE] { ... }: records in another order each time (docs/plugins/loadbalance.md)."""
+
+from __future__ import annotations
+
+from random import choices
+from typing import TYPE_CHECKING
+
+from kubedns.plugin.derived import Derived
+from kubedns.wire.numbers import RRType
+from kubedns.wire.validity import NEVER
+from plugins.loadbalance.options import read_options
+from plugins.loadbalance.turning import Run, Turning, preferred_runs, shuffled_runs, weighted_runs
+from plugins.loadbalance.weights import Weights
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from kubedns.corefile.values import Directive
+    from kubedns.plugin.contract import Next, ServerBlock
+    from kubedns.wire.query import Query
+    from kubedns.wire.records import RR
+    from kubedns.wire.reply import Reply
+    from plugins.loadbalance.options import Network, Options
+    from plugins.loadbalance.turning import Turn
+    from plugins.loadbalance.weights import Table
+
+MOST_KEPT = 4096  # replies whose orders are kept
+TRANSFERS = (RRType.AXFR, RRType.IXFR)
+WEIGHTED_TYPES = (RRType.A, RRType.AAAA, RRType.SRV)
+
+
+def setup(directive: Directive, block: ServerBlock) -> RoundRobin | Weighted:
+    """Return the policy of the last line."""
+    options = read_options(directive, block)
+    return RoundRobin(options.networks) if options.weights is None else Weighted(options)
+
+
+class RoundRobin:
+    """Each order of the addresses is as likely as another, in every section of its own."""
+
+    def __init__(self, networks: Sequence[Network] = ()) -> None:
+        """Addresses inside of the first network come before those of the second, and so on."""
+        self._networks = networks
+        self._kept: Derived[Reply] = Derived(MOST_KEPT)
+
+    async def resolve(self, query: Query, pass_on: Next) -> Reply:
+        """Return a reply of which each sending has an order of its own; the one from behind stays as it is."""
+        reply = await pass_on(query)
+        answer, authority, additional = reply.sections
+        if len(answer) < 2 and len(additional) < 2 and len(authority) < 2:  # noqa: PLR2004 - one record has one order
+            return reply
+        if reply.rcode or query.rrtype in TRANSFERS:
+            return reply
+        made = self._kept.get(reply)
+        if made is None:
+            made = _turning(reply, [self._runs(answer), shuffled_runs(authority), self._runs(additional)])
+            if reply.validity is not NEVER:
+                self._kept.put(reply, made)
+        return made
+
+    def _runs(self, section: Sequence[RR]) -> list[Run]:
+        return preferred_runs(section, self._networks) if self._networks else shuffled_runs(section)
+
+
+class Weighted:
+    """The first address is drawn by weight, and changes places with the one that stood there."""
+
+    def __init__(self, options: Options) -> None:
+        assert options.weights is not None  # noqa: S101 - what makes the policy this one
+        self._kept: Derived[Reply] = Derived(MOST_KEPT)
+        self._weights = Weights(options.weights, options.reload, self._kept.clear)
+
+    async def start(self) -> None:
+        """Read the weights; raises StartError."""
+        await self._weights.start()
+
+    async def stop(self) -> None:
+        """Follow their file no longer."""
+        await self._weights.stop()
+
+    async def resolve(self, query: Query, pass_on: Next) -> Reply:
+        """As RoundRobin; for types that have no addresses, return the reply from behind itself."""
+        reply = await pass_on(query)
+        answer, authority, additional = reply.sections
+        if len(answer) < 2 and len(additional) < 2:  # noqa: PLR2004 - one record has one order
+            return reply
+        if reply.rcode or query.rrtype not in WEIGHTED_TYPES:
+            return reply
+        made = self._kept.get(reply)
+        if made is None:
+            runs = [weighted_runs(answer), [Run(authority)], weighted_runs(additional)]
+            made = _turning(reply, runs, self._weights.table)
+            if reply.validity is not NEVER:
+                self._kept.put(reply, made)
+        return made
+
+
+def _turning(reply: Reply, runs: Sequence[Sequence[Run]], weights: Table | None = None) -> Reply:
+    """Return the reply itself where there is nothing to turn and nothing to arrange."""
+    records = [rr for section in runs for run in section for rr in run.records]
+    made = Turning(reply, runs, None if weights is None else _by_weight(records, weights))
+    return made if made.turns or made.sections != reply.sections else reply
+
+
+def _by_weight(records: Sequence[RR], table: Table) -> Turn:
+    """Return what draws the first record of a run by the weights of all in it; 1 where there is none."""
+    weights = [table.get((rr.owner, rr.rdata), 1) for rr in records]
+
+    def turn(start: int, stop: int) -> list[int]:
+        places = list(range(start, stop))
+        [first] = choices(range(stop - start), weights[start:stop])  # noqa: S311 - for balance, not for secrecy
+        places[0], places[first] = places[first], places[0]
+        return places
+
+    return turn

@@ -1,0 +1,220 @@
+"""Replies whose records come in another order each time.
+
+Addresses that are compressed to a pointer and fixed fields are octets that stand anywhere in their run: such a reply
+is composed once, and its records are then put together in each order that is wanted.
+"""
+
+from __future__ import annotations
+
+from itertools import accumulate, pairwise, permutations, product
+from math import factorial, prod
+from random import random
+from typing import TYPE_CHECKING, NamedTuple
+
+from kubedns.wire.compose import Body, compose
+from kubedns.wire.numbers import RRType
+from kubedns.wire.reply import Reply
+from kubedns.wire.validity import NEVER
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from kubedns.wire.query import Query
+    from kubedns.wire.records import RR
+    from plugins.loadbalance.options import Network
+
+    # Returns the order, as places of records, in which a run comes; the run starts and stops at these places.
+    Turn = Callable[[int, int], list[int]]
+
+READY = 16
+RENEWAL = 5  # after so many replies one of them is replaced; it has no factor in common with READY
+FEW = 24  # orders: so many are all made at once, and one is drawn for each reply
+POINTED = 12  # octets of a record before its RDATA where a pointer stands for its owner
+ADDRESSES = (RRType.A, RRType.AAAA)
+
+
+class Run(NamedTuple):
+    """Records that stand together; `turns`: their order does."""
+
+    records: Sequence[RR]
+    turns: bool = False
+
+
+def split(section: Sequence[RR]) -> tuple[list[RR], list[RR], list[RR], list[RR]]:
+    """Return a section's CNAME records, addresses, MX records, and all others, each in their order."""
+    found: tuple[list[RR], list[RR], list[RR], list[RR]] = [], [], [], []
+    for rr in section:
+        rrtype = rr.rrtype
+        place = 0 if rrtype == RRType.CNAME else 1 if rrtype in ADDRESSES else 2 if rrtype == RRType.MX else 3
+        found[place].append(rr)
+    return found
+
+
+def shuffled_runs(section: Sequence[RR]) -> list[Run]:
+    """CNAMEs, others, addresses, MX: the latter two turn."""
+    if len(section) < 2:  # noqa: PLR2004 - there is one order alone
+        return [Run(section)]
+    cnames, addresses, mx, others = split(section)
+    return [Run(cnames), Run(others), Run(addresses, turns=True), Run(mx, turns=True)]
+
+
+def preferred_runs(section: Sequence[RR], networks: Sequence[Network]) -> list[Run]:
+    """CNAMEs, addresses by the first network that they are inside of, MX, others: each network's addresses turn."""
+    if len(section) < 2:  # noqa: PLR2004 - as above
+        return [Run(section)]
+    cnames, addresses, mx, others = split(section)
+    groups: list[list[RR]] = [[] for _ in range(len(networks) + 1)]
+    for rr in addresses:
+        groups[next((place for place, one in enumerate(networks) if one.holds(rr.rdata)), -1)].append(rr)
+    return [Run(cnames), *(Run(group, turns=True) for group in groups), Run(mx, turns=True), Run(others)]
+
+
+def weighted_runs(section: Sequence[RR]) -> list[Run]:
+    """CNAMEs, others, addresses, MX: addresses turn."""
+    cnames, addresses, mx, others = split(section)
+    if len(section) < 2 or not addresses:  # noqa: PLR2004 - as above
+        return [Run(section)]
+    return [Run(cnames), Run(others), Run(addresses, turns=True), Run(mx)]
+
+
+def by_chance(_: object) -> float:
+    """Return a key that sorts into an order drawn by chance, three times as fast as random.shuffle does."""
+    return random()  # noqa: S311 - for balance, not for secrecy
+
+
+class Turning(Reply):
+    """A reply whose `body` comes in another order each time, made of a reply that is shared and stays as it is.
+
+    Its octets are not to be kept, so it is never valid unless there is one order alone; `lasting` is the validity of
+    its records. The sections tell the records in one of the orders.
+    """
+
+    __slots__ = ("_orders", "_spans", "_turn", "lasting")
+
+    def __init__(self, reply: Reply, runs: Sequence[Sequence[Run]], turn: Turn | None = None) -> None:
+        """`runs` are those of each section; `turn` draws the order of one, by default each is as likely as another."""
+        sections = [tuple(rr for run in section for rr in run.records) for section in runs]
+        super().__init__(
+            *sections,
+            rcode=reply.rcode,
+            flags=reply.flags,
+            edns=reply.edns,
+            validity=NEVER,
+            suffix=reply.suffix,
+            zone=reply.zone,
+        )
+        self.lasting = reply.validity
+        self._turn = turn
+        ends = accumulate((len(run.records) for section in runs for run in section), initial=0)
+        every = [run for section in runs for run in section]
+        self._spans = [
+            span for run, span in zip(every, pairwise(ends), strict=True) if run.turns and len(run.records) > 1
+        ]
+        self._orders: dict[int, _Orders] = {}
+        if not self._spans:
+            self.validity = reply.validity
+
+    @property
+    def turns(self) -> bool:
+        """Whether there is more than one order."""
+        return bool(self._spans)
+
+    def body(self, query: Query) -> Body:
+        """Return the sections' octets in the next order."""
+        size = len(query.name)
+        if self.zone:  # its spelling may be this client's alone, and then so is the body
+            base = super().body(query)
+            orders = self._orders.get(size)
+            if orders is None or orders.base is not base:
+                orders = _Orders(base, self, query)
+                self._orders.setdefault(size, orders)
+            return orders.next()
+        orders = self._orders.get(size)
+        if orders is None:
+            orders = self._orders[size] = _Orders(super().body(query), self, query)
+        return orders.next()
+
+    def pieces(self, base: Body) -> list[bytes] | None:
+        """Return the octets of each record if those that turn can stand anywhere in their run, else None."""
+        pieces = [base.octets[start:end] for start, end in pairwise((0, *base.ends))]
+        records = [rr for section in self.sections for rr in section]
+        for start, stop in self._spans:
+            for rr, piece in zip(records[start:stop], pieces[start:stop], strict=True):
+                if rr.rrtype not in ADDRESSES or len(piece) != POINTED + len(rr.rdata):
+                    return None
+        return pieces
+
+    def is_even(self, pieces: Sequence[bytes]) -> bool:
+        """Tell whether in each run that turns all pieces are of one size, so that records end where they did."""
+        return all(len(set(map(len, pieces[start:stop]))) == 1 for start, stop in self._spans)
+
+    def order(self) -> list[int]:
+        """Return the places of all records in an order drawn by chance."""
+        places = list(range(sum(map(len, self.sections))))
+        for start, stop in self._spans:
+            places[start:stop] = self._turn(start, stop) if self._turn else sorted(places[start:stop], key=by_chance)
+        return places
+
+    def few_orders(self) -> list[list[int]]:
+        """Return all orders, each as likely as another; none if there are many, or they are weighed."""
+        if self._turn is not None or prod(factorial(min(stop - start, FEW)) for start, stop in self._spans) > FEW:
+            return []
+        orders = []
+        for runs in product(*(permutations(range(start, stop)) for start, stop in self._spans)):
+            places = list(range(sum(map(len, self.sections))))
+            for (start, stop), run in zip(self._spans, runs, strict=True):
+                places[start:stop] = run
+            orders.append(places)
+        return orders
+
+    def composed(self, places: Sequence[int], name: bytes, zone: bytes) -> Body:
+        """Return the body of an order, composed as a whole."""
+        records = [rr for section in self.sections for rr in section]
+        turned = [records[place] for place in places]
+        stops = accumulate(map(len, self.sections), initial=0)
+        sections = [turned[start:stop] for start, stop in pairwise(stops)]
+        return compose(sections, self.suffix or name, len(name), zone)
+
+    @property
+    def weighed(self) -> bool:
+        """Whether some orders are likelier than others: then each is drawn anew."""
+        return self._turn is not None
+
+
+class _Orders:
+    """The bodies of a Turning for one size of name: all of them if they are few, else some that are renewed."""
+
+    __slots__ = ("_composed", "_even", "_few", "_owner", "_pieces", "_ready", "_sent", "base")
+
+    def __init__(self, base: Body, owner: Turning, query: Query) -> None:
+        self.base = base
+        self._owner = owner
+        self._pieces = owner.pieces(base)
+        self._even = self._pieces is not None and owner.is_even(self._pieces)
+        self._composed = (query.name, query.question[-4 - len(owner.zone) : -4] if owner.zone else b"")
+        self._sent = 0
+        self._ready = [self._body(places) for places in owner.few_orders()]
+        self._few = len(self._ready)
+
+    def next(self) -> Body:
+        if self._few:
+            return self._ready[int(random() * self._few)]  # noqa: S311 - for balance, not for secrecy
+        if self._owner.weighed:
+            return self._body(self._owner.order())
+        sent = self._sent = self._sent + 1
+        ready = self._ready
+        if len(ready) < READY:
+            ready.append(self._body(self._owner.order()))
+            return ready[-1]
+        place = sent % READY
+        if not sent % RENEWAL:
+            ready[place] = self._body(self._owner.order())
+        return ready[place]
+
+    def _body(self, places: Sequence[int]) -> Body:
+        pieces = self._pieces
+        if pieces is None:
+            return self._owner.composed(places, *self._composed)
+        turned = [pieces[place] for place in places]
+        ends = self.base.ends if self._even else tuple(accumulate(map(len, turned)))
+        return Body(b"".join(turned), self.base.counts, ends)
