@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from kubedns.answers.table import Answers, Table
 from kubedns.plugin.derived import Derived
+from kubedns.plugin.reverse import reverse_address
 from kubedns.plugin.zones import Fallthrough, Zones
 from kubedns.wire.name import ROOT
 from kubedns.wire.numbers import AA, Rcode, RRType
@@ -14,7 +15,6 @@ from kubedns.wire.reply import Reply
 from kubedns.wire.validity import NEVER, UNTIL_RELOAD, Validity
 from plugins.hosts.file import HostsFile
 from plugins.hosts.options import read_options
-from plugins.hosts.reverse import reverse_address
 from plugins.hosts.table import IPV4_SIZE, IPV6_SIZE, MOST_RECORDS, HostsTable
 
 if TYPE_CHECKING:

@@ -4,17 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from kubedns.cluster.addresses import pack_address
 from kubedns.wire.errors import WireError
 from kubedns.wire.name import MAXIMUM_NAME, spelled_name
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-SHORTEST_REVERSE = 3  # labels: one, then in-addr or ip6, then arpa
-IPV4_LABELS = 4
-IPV6_LABELS = 32
-HEXADECIMAL = frozenset(bytes((digit,)) for digit in b"0123456789abcdef")
 DASHES_OF_IPV4 = 3
 
 
@@ -55,28 +50,6 @@ def pod_address(label: bytes) -> str:
     if text.count("-") == DASHES_OF_IPV4 and "--" not in text:
         return text.replace("-", ".")
     return text.replace("-", ":")
-
-
-def reverse_address(name: Sequence[bytes]) -> bytes | None:
-    """Return the address that a whole name's labels stand for (RFC 1035 §3.5, RFC 3596 §2.5), None for another name.
-
-    Four decimal labels, or 32 nibbles with up to three more labels to their left, as CoreDNS reads them.
-    """
-    *left, last, arpa = name if len(name) >= SHORTEST_REVERSE else (b"", b"")
-    if arpa != b"arpa":
-        return None
-    if last == b"in-addr" and len(left) == IPV4_LABELS:
-        return pack_address(b".".join(reversed(left)).decode("latin-1"))
-    nibbles = left[-IPV6_LABELS:]
-    if last == b"ip6" and IPV6_LABELS <= len(left) < IPV6_LABELS + 4 and HEXADECIMAL.issuperset(nibbles):
-        digits = b"".join(reversed(nibbles)).decode()
-        return pack_address(":".join(digits[at : at + 4] for at in range(0, IPV6_LABELS, 4)))
-    return None
-
-
-def is_reverse(name: Sequence[bytes]) -> bool:
-    """Tell whether a name is below (not at) in-addr.arpa or ip6.arpa: no Service has such a name."""
-    return len(name) >= SHORTEST_REVERSE and name[-1] == b"arpa" and name[-2] in {b"in-addr", b"ip6"}
 
 
 def host_name(text: str) -> bytes | None:

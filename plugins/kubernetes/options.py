@@ -12,9 +12,9 @@ from kubedns.corefile import readers
 from kubedns.corefile.errors import CorefileError, Kind
 from kubedns.corefile.keys import expand_zones
 from kubedns.log import plugin_log
+from kubedns.plugin.reverse import is_reverse
 from kubedns.plugin.zones import wire_zones
 from kubedns.wire.name import labels
-from plugins.kubernetes.names import is_reverse
 
 if TYPE_CHECKING:
     from kubedns.corefile.values import Directive, Property, Word

@@ -5,9 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
+from kubedns.cluster.apiserver import Access
+from kubedns.cluster.failures import AccessError
 from kubedns.cluster.index import Index
+from kubedns.cluster.live import LiveSource
 from kubedns.cluster.manifests import ManifestSource
 from kubedns.cluster.reading import Filters, ManifestError
 from kubedns.corefile.errors import CorefileError
@@ -17,19 +20,63 @@ from kubedns.plugin.contract import StartError
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from kubedns.corefile.values import Directive
+    from kubedns.corefile.values import Directive, Word
     from kubedns.plugin.contract import ServerBlock
     from plugins.kubernetes.options import Options
 
 WAITING = 0.5  # seconds between lines that say so
-NO_API = "reading an API server is not supported yet"
-NO_API_CURE = "name the cluster's manifests by --manifests, for example a kubectl dump"
+CURES = {
+    "": "outside of a cluster name one: kubeconfig FILE or endpoint URL in the block, or --manifests PATH for files",
+    "kubeconfig": "kubeconfig takes a file that kubectl could use, and perhaps a context in it",
+    "tls": "tls takes the files of a certificate, its key and the CA",
+}
 
 log = plugin_log("kubernetes")
 
 
-class Cluster:
+class Cluster(Protocol):
     """An index, and what keeps it true: it outlives the configurations that read it."""
+
+    index: Index
+
+    async def start(self) -> None:
+        """Wait for the whole cluster, but no longer than allowed; StartError if it can't be read at all."""
+
+    async def stop(self) -> None:
+        """Follow it no more."""
+
+
+class LiveCluster:
+    """A cluster as its API server tells it."""
+
+    def __init__(self, access: Access, filters: Filters, startup_timeout: float) -> None:
+        """Nothing is asked before start(); `startup_timeout` in seconds is how long a first list is waited for."""
+        self.index = Index(time.time)
+        self.source = LiveSource(access, self.index, filters, log)
+        self._startup_timeout = startup_timeout
+
+    async def start(self) -> None:
+        """Wait for the first full lists, but no longer than allowed; StartError without usable credentials."""
+        try:
+            await self.source.start()
+        except AccessError as error:
+            raise StartError(f"plugin/kubernetes: {error}") from error
+        deadline = time.monotonic() + self._startup_timeout
+        while not self.source.synced.is_set() and time.monotonic() < deadline:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(min(WAITING, deadline - time.monotonic())):
+                    await self.source.synced.wait()
+                    return
+            log.info("waiting for Kubernetes API before starting server")
+        if not self.source.synced.is_set():
+            log.warning("starting server with unsynced Kubernetes API")
+
+    async def stop(self) -> None:
+        await self.source.stop()
+
+
+class ManifestCluster:
+    """A cluster as files have it."""
 
     def __init__(self, path: Path, filters: Filters, startup_timeout: float) -> None:
         """Nothing is read before start(); `startup_timeout` in seconds is how long that may take."""
@@ -77,9 +124,6 @@ def open_cluster(options: Options, block: ServerBlock, directive: Directive) -> 
 
     Raises CorefileError where there is nothing to read it from.
     """
-    path = block.manifests
-    if path is None:
-        raise CorefileError(NO_API, directive.words[0], NO_API_CURE)
     filters = Filters(
         labels=options.labels,
         namespace_labels=options.namespace_labels,
@@ -87,5 +131,34 @@ def open_cluster(options: Options, block: ServerBlock, directive: Directive) -> 
         noendpoints=options.noendpoints,
         targets=options.endpoint_pod_names,
     )
-    key = ("kubernetes", str(path), repr(filters))
-    return block.shared.keep(key, lambda: Cluster(path, filters, options.startup_timeout))
+    path = block.manifests
+    if path is not None:
+        return block.shared.keep(
+            ("kubernetes", path, filters), lambda: ManifestCluster(path, filters, options.startup_timeout)
+        )
+    access = _access(options, block.root)
+    try:
+        access.check()
+    except AccessError as error:
+        raise CorefileError(str(error), _word(directive, error.option), CURES[error.option]) from None
+    return block.shared.keep(
+        ("kubernetes", access, filters), lambda: LiveCluster(access, filters, options.startup_timeout)
+    )
+
+
+def _access(options: Options, root: Path) -> Access:
+    """Return how the options reach the API server; file names start at the server's root."""
+    kubeconfig = options.kubeconfig and (str(root / options.kubeconfig[0]), options.kubeconfig[1])
+    if kubeconfig:
+        return Access(kubeconfig=kubeconfig)
+    if not options.endpoint:
+        return Access()
+    certificate, key, authority = options.tls or ("", "", "")
+    files = (str(root / certificate), str(root / key), str(root / authority)) if options.tls else None
+    return Access(options.endpoint, files)
+
+
+def _word(directive: Directive, option: str) -> Word:
+    """Return the property's last word, the directive itself without one."""
+    lines = [line for use in directive.uses for line in use.properties if line.name.text == option]
+    return lines[-1].arguments[0] if lines else directive.words[0]

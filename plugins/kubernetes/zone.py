@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from kubedns.cluster.addresses import pack_address
+from kubedns.plugin.reverse import is_reverse, reverse_address
 from kubedns.wire.name import from_labels, labels
 from kubedns.wire.numbers import AA, Rcode, RRType
 from kubedns.wire.records import RR, address, cname, ns, ptr, soa, txt
@@ -65,7 +66,7 @@ class Zone:
             return self._apex(rrtype)
         if rrtype == RRType.SOA:
             return Rcode.NOERROR
-        if rrtype == RRType.PTR and (packed := names.reverse_address(whole)) is not None:
+        if rrtype == RRType.PTR and (packed := reverse_address(whole)) is not None:
             return self._reverse(wire, packed)
         if left == [b"dns-version"] and rrtype == RRType.TXT:
             return Reply([txt(wire, SCHEMA_VERSION, VERSION_TTL)], flags=AA, validity=Validity())
@@ -89,7 +90,7 @@ class Zone:
     def _below(self, wire: bytes, whole: list[bytes], left: list[bytes], rrtype: int) -> Found:
         """Names of Services and pods, and what stands above them."""
         kind = left[-1]
-        if kind not in {SVC, POD} or names.is_reverse(whole):
+        if kind not in {SVC, POD} or is_reverse(whole):
             return Rcode.NXDOMAIN
         if len(left) == 1:
             return _empty_non_terminal(rrtype)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from kubedns.cluster.objects import Endpoint, EndpointSlice, Namespace, Pod, Port, Service
 from kubedns.wire.name import labels, name
-from plugins.kubernetes.names import below, pod_address, reverse_address, service_name
+from plugins.kubernetes.names import below, pod_address, service_name
 from tests.plugins.helpers import query
 from tests.plugins.kubernetes.cluster import (
     NODATA,
@@ -65,33 +65,6 @@ def test_service_name(left: str, expected: tuple[str, str, str, str, str, bool] 
 )
 def test_pod_address(label: bytes, expected: str) -> None:
     assert pod_address(label) == expected
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        ("4.3.2.1.in-addr.arpa", bytes((1, 2, 3, 4))),
-        ("04.3.2.1.in-addr.arpa", None),
-        ("256.3.2.1.in-addr.arpa", None),
-        ("3.2.1.in-addr.arpa", None),
-        ("5.4.3.2.1.in-addr.arpa", None),
-        ("-4.3.2.1.in-addr.arpa", None),
-        ("4\\.5.3.2.1.in-addr.arpa", None),
-        ("in-addr.arpa", None),
-        ("arpa", None),
-        (".", None),
-        ("4.3.2.1.in-addr.example", None),
-        ("1." + "0." * 31 + "ip6.arpa", bytes(15) + b"\1"),
-        ("a.b.c.1." + "0." * 31 + "ip6.arpa", bytes(15) + b"\1"),
-        ("a.b.c.d.1." + "0." * 31 + "ip6.arpa", None),
-        ("1." + "0." * 30 + "ip6.arpa", None),
-        ("g." + "0." * 31 + "ip6.arpa", None),
-        ("10." + "0." * 31 + "ip6.arpa", None),
-        ("4.0.3.0.2.0.1.0.f.f.f.f." + "0." * 20 + "ip6.arpa", bytes((1, 2, 3, 4))),
-    ],
-)
-def test_reverse_address(text: str, expected: bytes | None) -> None:
-    assert reverse_address(labels(name(text))) == expected
 
 
 @pytest.mark.parametrize(
