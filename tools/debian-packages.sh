@@ -9,6 +9,7 @@ command -v nsd >/dev/null || packages+=(nsd)
 command -v dnsperf >/dev/null || packages+=(dnsperf)
 command -v kubectl >/dev/null || packages+=(kubernetes-client)
 command -v openssl >/dev/null || packages+=(openssl)
+command -v promtool >/dev/null || packages+=(prometheus)
 command -v cc >/dev/null || packages+=(gcc libc6-dev)
 [ ${#packages[@]} -gt 0 ] || exit 0
 
@@ -18,7 +19,7 @@ if [ "$(id -u)" -ne 0 ] || ! command -v apt-get >/dev/null; then
     exit 1
 fi
 
-# The package starts nsd as a service, on port 53: a policy of 101 says no (invoke-rc.d's manual page).
+# Packages start nsd and prometheus as services: a policy of 101 says no (invoke-rc.d's manual page).
 policy=/usr/sbin/policy-rc.d
 if [ ! -e $policy ]; then
     trap 'rm -f $policy' EXIT

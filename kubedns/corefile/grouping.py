@@ -14,7 +14,7 @@ from kubedns.corefile.environment import EndlessReferenceError, expand_reference
 from kubedns.corefile.errors import CorefileError, Kind, Step
 from kubedns.corefile.imports import SNIPPET_DEPTH, Importer
 from kubedns.corefile.recovery import Place, Recovery, cure, judge, meant_for
-from kubedns.corefile.suggest import indent, missing_brace
+from kubedns.corefile.suggest import indent, missing_brace, open_quote
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
@@ -293,7 +293,7 @@ class Grouper:
         return False
 
     def _brace(self, opening: Word) -> str:
-        return missing_brace(self._braces(), opening)
+        return open_quote(self._text.words[-1]) or missing_brace(self._braces(), opening)
 
     def _braces(self) -> list[tuple[Word, Word | None]]:
         return [*self._text.braces, *self._importer.braces()]

@@ -25,6 +25,15 @@ def nearest(name: str, names: Collection[str]) -> str:
     return f"did you mean '{found[0]}'?" if found else ""
 
 
+def open_quote(last: Word) -> str:
+    """Say that a file's last word is a quote that nothing closes, if it is: it holds the lines from there on."""
+    lines = last.source.lines
+    quoted = lines[last.line - 1][last.column - 1 : last.column] == '"'
+    if not quoted or "\n" not in last.text or "\n".join(lines).rstrip().endswith('"'):
+        return ""
+    return f"the quote opened at {last.location} is never closed"
+
+
 def missing_brace(braces: Iterable[tuple[Word, Word | None]], opening: Word) -> str:
     """Say which opening brace is likely the one not closed.
 

@@ -1,8 +1,8 @@
 """What a plugin is, and what it is given when the Corefile names it.
 
 A plugin is a module with a function `setup(directive, block)` that returns a `Plugin`, `Settings` for the server,
-or an object that is a Plugin and has its Settings as an attribute `settings`. docs/writing-a-plugin.md walks through
-one.
+or an object that is a Plugin and has its Settings as an attribute `settings`. What has no `resolve` is no link of the
+chain: it starts, stops, observes. docs/writing-a-plugin.md walks through one.
 """
 
 from __future__ import annotations
@@ -14,13 +14,15 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar, runtime_checkable
 from kubedns.wire.numbers import Rcode
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Sequence
 
     from kubedns.corefile.values import Directive
     from kubedns.wire.query import Query
     from kubedns.wire.reply import Reply
 
     Next = Callable[[Query], Awaitable[Reply]]
+    # Query, RCODE, octets of the reply that a plugin made (0: none did), seconds that it took.
+    Observer = Callable[[Query, int, int, float], None]
 
 Kept = TypeVar("Kept")
 
@@ -68,6 +70,45 @@ class Stops(Protocol):
         ...
 
 
+@runtime_checkable
+class Begins(Protocol):
+    """A plugin that shows something outside of queries, which is its predecessor's until then."""
+
+    def begin(self) -> None:
+        """Called in the turn of the loop in which listeners switch to the plugin's configuration; must not fail."""
+        ...
+
+
+@runtime_checkable
+class Lingers(Protocol):
+    """A plugin that puts the end of the process off, or is to know of it before queries are refused."""
+
+    async def linger(self) -> None:
+        """Called once, when a signal ends the process; queries are answered until all plugins have returned."""
+        ...
+
+
+@runtime_checkable
+class Readies(Protocol):
+    """A plugin that may not be ready to answer when the server starts: what /ready asks."""
+
+    def ready(self) -> bool:
+        """Tell whether it is, now."""
+        ...
+
+
+@runtime_checkable
+class Observes(Protocol):
+    """A plugin that sees every exchange of its server block; it need not be a link of the chain."""
+
+    def observe(self, server: str, zone: str) -> Observer:
+        """Return what is called after each exchange of a zone at a listener (`dns://:53`).
+
+        Exchanges that no server block answered, or that ended in an exception, are those of the zone `dropped`.
+        """
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Settings:
     """What a directive asks of the server rather than of queries."""
@@ -80,7 +121,7 @@ class Settings:
 class SetupModule(Protocol):
     """A plugin's module. It may name the built-in plugin that it comes after in every chain as `AFTER`."""
 
-    def setup(self, directive: Directive, block: ServerBlock) -> Plugin | Settings:
+    def setup(self, directive: Directive, block: ServerBlock) -> Plugin | Settings | Starts | Observes:
         """Read the directive's options and do, once, all that no query need wait for; raises CorefileError."""
         ...
 
@@ -109,7 +150,8 @@ class ServerBlock:
     """The server block that a plugin is set up for.
 
     `zones` are the block's keys as absolute lower-case text, CIDR keys expanded; `root` is where relative file names
-    start; `bound` says that a `bind` directive stands in the block.
+    start; `bound` says that a `bind` directive stands in the block. `plugins` are the block's own by name, in order;
+    they are all there when the first one is started, not before.
     """
 
     zones: tuple[str, ...]
@@ -117,3 +159,4 @@ class ServerBlock:
     root: Path = Path()
     manifests: Path | None = None
     bound: bool = False
+    plugins: Sequence[tuple[str, Any]] = ()

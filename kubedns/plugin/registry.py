@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import sys
+import traceback
 from dataclasses import dataclass
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING
@@ -43,28 +44,43 @@ def find_plugins(folder: Path | None = None) -> Registry:
     built_in = importlib.import_module("plugins")
     order: list[str] = list(built_in.ORDER)
     modules = {name: importlib.import_module(f"plugins.{name}") for name in order if _exists(f"plugins.{name}")}
+    added: dict[str, ModuleType] = {}
     for name, module in [*_announced(), *_dropped_in(folder)]:
-        if name in modules:
-            raise PluginError(f"plugin {name} of {module.__file__}: there is a plugin of that name; give it another")
+        if name in modules or name in added:
+            other = (modules | added)[name].__file__
+            raise PluginError(f"plugin {name} of {module.__file__}: there is a plugin of that name in {other}")
         if not callable(getattr(module, "setup", None)):
             raise PluginError(f"plugin {name} of {module.__file__}: has no function setup(directive, block)")
-        modules[name] = module
-        if name not in order:
-            order.insert(_place(name, module, order), name)
-    return Registry(tuple(order), modules)
+        added[name] = module
+    _place_all({name: module for name, module in added.items() if name not in order}, order)
+    return Registry(tuple(order), modules | added)
+
+
+def _place_all(added: Mapping[str, ModuleType], order: list[str]) -> None:
+    """Put each name into the order behind the one that its module names, and behind others that name the same."""
+    behind: dict[str, str] = {}  # what was put behind a name last
+    left = dict(added)
+    while left:
+        placed = [name for name, module in left.items() if _after(module) in {None, *order}]
+        if not placed:
+            name, module = next(iter(left.items()))
+            text = f"AFTER names {_after(module)!r}, which is no plugin, or comes after this one itself"
+            raise PluginError(f"plugin {name} of {module.__file__}: {text}")
+        for name in placed:
+            after = _after(left.pop(name))
+            at = order.index(BEFORE) if after is None else order.index(behind.get(after, after)) + 1
+            order.insert(at, name)
+            if after is not None:
+                behind[after] = name
+
+
+def _after(module: ModuleType) -> str | None:
+    after: str | None = getattr(module, "AFTER", None)
+    return after
 
 
 def _exists(module: str) -> bool:
     return importlib.util.find_spec(module) is not None
-
-
-def _place(name: str, module: ModuleType, order: list[str]) -> int:
-    after = getattr(module, "AFTER", None)
-    if after is None:
-        return order.index(BEFORE)
-    if after not in order:
-        raise PluginError(f"plugin {name} of {module.__file__}: AFTER names {after!r}, which is no plugin")
-    return order.index(after) + 1
 
 
 def _announced() -> Iterable[tuple[str, ModuleType]]:
@@ -72,7 +88,7 @@ def _announced() -> Iterable[tuple[str, ModuleType]]:
         try:
             yield entry.name, entry.load()
         except Exception as error:
-            raise PluginError(f"plugin {entry.name} of {entry.value}: {type(error).__name__}: {error}") from error
+            raise PluginError(f"plugin {entry.name} of {entry.value}: {_what_failed(error)}") from error
 
 
 def _dropped_in(folder: Path | None) -> Iterable[tuple[str, ModuleType]]:
@@ -92,5 +108,12 @@ def _dropped_in(folder: Path | None) -> Iterable[tuple[str, ModuleType]]:
         try:
             spec.loader.exec_module(module)
         except Exception as error:
-            raise PluginError(f"plugin {path}: {type(error).__name__}: {error}") from error
+            raise PluginError(f"plugin {path}: {_what_failed(error, path)}") from error
         yield path.stem, module
+
+
+def _what_failed(error: Exception, path: Path | None = None) -> str:
+    """Return an exception with the last line of a plugin's own file that it passed through, where that is known."""
+    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
+    place = f" in line {lines[-1]}" if lines else ""
+    return f"{type(error).__name__}: {error}{place}"

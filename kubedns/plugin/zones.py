@@ -5,12 +5,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, TypeVar
 
+from kubedns.corefile.keys import expand_zones
+from kubedns.corefile.readers import zones_or_keys
 from kubedns.wire.name import ROOT, is_within, name
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
+
+    from kubedns.corefile.values import Word
+    from kubedns.log import Log
 
 Held = TypeVar("Held")
+
+REVERSE_ZONES = ("in-addr.arpa.", "ip6.arpa.")
 
 
 class Zones(Generic[Held]):
@@ -48,6 +55,19 @@ class Fallthrough:
     def __contains__(self, wire: bytes) -> bool:
         """Tell whether a name is inside one of the zones."""
         return any(is_within(wire, zone) for zone in self.zones)
+
+
+def argument_zones(words: Sequence[Word], otherwise: Sequence[str], log: Log) -> tuple[bytes, ...]:
+    """Return the zones that arguments name (CIDR expanded) as wire names; without arguments, `otherwise`.
+
+    What is no zone is left out, as CoreDNS does, but the log says so.
+    """
+    for word in words:
+        if not expand_zones([word.text]):
+            log.warning(f"{word.location}: '{word.text}' is no zone: it is left out")
+        elif "/" in word.text and not expand_zones([word.text])[0].endswith(REVERSE_ZONES):
+            log.warning(f"{word.location}: '{word.text}' is no address with a prefix: it is taken as a name")
+    return wire_zones(zones_or_keys(words, otherwise))
 
 
 def wire_zones(texts: Iterable[str]) -> tuple[bytes, ...]:

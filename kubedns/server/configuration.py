@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from kubedns.corefile.errors import CorefileError, CorefileErrors, Step
 from kubedns.corefile.keys import expand_keys
 from kubedns.corefile.overlap import Claim, check_overlaps
-from kubedns.plugin.contract import ServerBlock, Settings, Shared
+from kubedns.plugin.contract import Observes, ServerBlock, Settings, Shared
 from kubedns.server.chain import link_chain
 from kubedns.server.dispatch import Served
 
@@ -62,6 +62,14 @@ class _Built:
         bound = [one.addresses for one in self.settings if one.addresses is not None]
         return bound[-1] if bound else ("",)
 
+    @property
+    def links(self) -> list[tuple[str, Any]]:
+        return [(name, plugin) for name, plugin in self.plugins if hasattr(plugin, "resolve")]
+
+    @property
+    def observers(self) -> tuple[Observes, ...]:
+        return tuple(plugin for _, plugin in self.plugins if isinstance(plugin, Observes))
+
 
 @dataclass(slots=True)
 class Configuration:
@@ -109,10 +117,10 @@ def configure(corefile: Corefile, setting: Setting, previous: Mapping[Any, Any])
     if errors:
         raise CorefileErrors(errors)
     groups: dict[Address, Group] = {}
-    chains = {id(one): link_chain(one.plugins) for one in built}
+    chains = {id(one): link_chain(one.links) for one in built}
     for claim, one in claims:
         group = groups.setdefault(Address(claim.key.transport, claim.address, claim.key.port), Group())
-        group.served.append(Served(claim.key.zone, chains[id(one)]))
+        group.served.append(Served(claim.key.zone, chains[id(one)], one.observers))
         group.any_class |= not ANY_CLASS.isdisjoint(one.block.directives)
     plugins = [plugin for one in built for plugin in one.plugins]
     debug = any(settings.debug for one in built for settings in one.settings)
@@ -170,6 +178,7 @@ def _server_block(one: _Built, setting: Setting, shared: Shared) -> ServerBlock:
         root=setting.root,
         manifests=setting.manifests,
         bound=any(settings.addresses is not None for settings in one.settings),
+        plugins=one.plugins,
     )
 
 

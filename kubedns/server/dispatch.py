@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from time import perf_counter
+from typing import TYPE_CHECKING, NamedTuple
 
 from kubedns.plugin.contract import ResolveError
 from kubedns.plugin.zones import Zones
@@ -16,9 +17,9 @@ from kubedns.wire.query import Query, parse_query
 from kubedns.wire.reply import Reply, bad_version
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
-    from kubedns.plugin.contract import Next
+    from kubedns.plugin.contract import Next, Observer, Observes
     from kubedns.server.stepping import Stepper
     from kubedns.wire.client import Client
 
@@ -31,6 +32,8 @@ def _bare(rcode: Rcode) -> Reply:
 SERVFAIL = _bare(Rcode.SERVFAIL)
 REFUSED = _bare(Rcode.REFUSED)
 FAILURES = {rcode: _bare(rcode) for rcode in (Rcode.SERVFAIL, Rcode.REFUSED, Rcode.FORMERR, Rcode.NOTIMP)}
+UNMADE = frozenset(FAILURES.values())  # by no plugin
+DROPPED = "dropped"  # the zone of exchanges that no server block answered
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -39,55 +42,88 @@ class Served:
 
     zone: str
     chain: Next | None
+    observers: tuple[Observes, ...] = ()
+
+
+class _Entry(NamedTuple):
+    """A zone of this listener."""
+
+    chain: Next | None
+    observe: Observer | None
 
 
 class Dispatcher:
     """Answers what comes to one listener, by the server block whose zone is the longest that holds the name."""
 
-    def __init__(self, address: str, served: Iterable[Served], stepper: Stepper, *, any_class: bool = False) -> None:
-        """`address` is how log lines name the listener: `dns://:53`."""
+    def __init__(
+        self,
+        address: str,
+        served: Iterable[Served],
+        stepper: Stepper,
+        *,
+        any_class: bool = False,
+        observers: Sequence[Observes] = (),
+    ) -> None:
+        """`address` is how log lines name the listener: `dns://:53`; `observers` see what no server block answers."""
         self._panics = Panics(address)
-        self._zones = Zones((name(one.zone), one) for one in served)
+        self._zones = Zones(
+            (name(one.zone), _Entry(one.chain, _observer(one.observers, address, one.zone))) for one in served
+        )
         self._stepper = stepper
         self._any_class = any_class
+        self._dropped = _observer(observers, address, DROPPED)
 
     def answer(self, datagram: bytes, client: Client, _now: float) -> bytes | asyncio.Future[bytes | None] | None:
         """Return the reply's octets, or a future of them where a plugin waits; None means silence."""
         try:
             query = parse_query(datagram, client)
         except QueryError as error:
-            return error.reply_to(datagram)
+            return self._reject(error, datagram, client)
         if query.rrclass != RRClass.IN and not self._any_class:
-            return REFUSED.octets(query)
+            return self._drop(query, REFUSED)
         if query.edns is not None and query.edns.version:
             return bad_version(query)
-        served = self._zones.longest(query.name) if query.rrtype != RRType.DS else self._parent_side(query.name)
-        if served is None or served.chain is None:
-            return REFUSED.octets(query)
+        entry = self._zones.longest(query.name) if query.rrtype != RRType.DS else self._parent_side(query.name)
+        if entry is None or entry.chain is None:
+            return self._drop(query, REFUSED)
         query.lookup = self.resolve
-        return self._stepper.run(self._reply(query, served.chain))
+        return self._stepper.run(self._reply(query, entry.chain, entry.observe))
 
     async def resolve(self, query: Query) -> Reply:
         """Answer a question that a plugin has, as if its client had asked this listener; failures are replies."""
-        served = self._zones.longest(query.name) if query.rrtype != RRType.DS else self._parent_side(query.name)
-        if served is None or served.chain is None:
+        entry = self._zones.longest(query.name) if query.rrtype != RRType.DS else self._parent_side(query.name)
+        if entry is None or entry.chain is None:
+            self._drop(query, REFUSED)
             return REFUSED
         query.lookup = self.resolve
-        return await self._ask(query, served.chain)
+        started = perf_counter()
+        reply = await self._ask(query, entry.chain)
+        if entry.observe is not None:
+            self._compose(query, reply, entry.observe, started)
+        return reply
 
-    async def _reply(self, query: Query, chain: Next) -> bytes | None:
-        reply = await self._ask(query, chain)
+    async def _reply(self, query: Query, chain: Next, observe: Observer | None) -> bytes:
+        started = perf_counter()
+        return self._compose(query, await self._ask(query, chain), observe, started)
+
+    def _compose(self, query: Query, reply: Reply, observe: Observer | None, started: float) -> bytes:
+        if reply is SERVFAIL:
+            return self._drop(query, SERVFAIL)
         try:
-            return reply.octets(query)
+            octets = reply.octets(query)
         except Exception as error:  # noqa: BLE001 - a plugin's records may be anything
             self._panics.record(error)
-            return SERVFAIL.octets(query)
+            return self._drop(query, SERVFAIL)
+        if observe is not None:
+            observe(query, reply.rcode, 0 if reply in UNMADE else len(octets), perf_counter() - started)
+        return octets
 
     async def _ask(self, query: Query, chain: Next) -> Reply:
+        """Return the chain's reply, one of UNMADE where there is none, SERVFAIL itself after an exception."""
         try:
             return await chain(query)
         except ResolveError as error:
-            return FAILURES.get(error.rcode, SERVFAIL)
+            return FAILURES.get(error.rcode) or FAILURES[Rcode.SERVFAIL]
         except Exception as error:  # noqa: BLE001 - one plugin's mistake costs one query, not the server
             self._panics.record(error)
             return SERVFAIL
@@ -98,14 +134,45 @@ class Dispatcher:
             self._panics.record(error)  # a plugin awaited what someone else had cancelled
             return SERVFAIL
 
-    def _parent_side(self, wire: bytes) -> Served | None:
-        """A DS record stands in the parent's zone (RFC 4035 §3.1.4.1): the shortest zone but for the root wins."""
+    def _drop(self, query: Query, reply: Reply) -> bytes:
+        octets = reply.octets(query)
+        if self._dropped is not None:
+            self._dropped(query, reply.rcode, len(octets), 0.0)
+        return octets
+
+    def _reject(self, error: QueryError, datagram: bytes, client: Client) -> bytes | None:
+        """Of what is no query, one that announces a question and ends is counted, as CoreDNS does."""
+        octets = error.reply_to(datagram)
+        if self._dropped is not None and error.rcode == Rcode.SERVFAIL and octets is not None:
+            nothing = Query(datagram[:2], 0, bytes(5), client, None, len(datagram))
+            self._dropped(nothing, error.rcode, len(octets), 0.0)
+        return octets
+
+    def _parent_side(self, wire: bytes) -> _Entry | None:
+        """A DS record stands in the parent's zone (RFC 4035 §3.1.4.1): the shortest zone but for the root wins.
+
+        Of one block's zones it is the longest that is returned: what observers call the query's zone.
+        """
         found = None
         for suffix in suffixes(wire):
-            served = self._zones.exact(suffix)
-            if served is None or (suffix == ROOT and found is not None):
+            entry = self._zones.exact(suffix)
+            if entry is None or (suffix == ROOT and found is not None):
                 continue
-            if served.chain is None:
-                return served
-            found = served
+            if entry.chain is None:
+                return entry
+            if found is None or found.chain is not entry.chain:
+                found = entry
         return found
+
+
+def _observer(observers: Sequence[Observes], server: str, zone: str) -> Observer | None:
+    """Return one function that tells all observers."""
+    told = [one.observe(server, zone) for one in observers]
+    if len(told) < 2:  # noqa: PLR2004 - nobody, or the only one itself
+        return told[0] if told else None
+
+    def tell(query: Query, rcode: int, size: int, seconds: float) -> None:
+        for observe in told:
+            observe(query, rcode, size, seconds)
+
+    return tell

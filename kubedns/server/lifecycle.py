@@ -7,12 +7,13 @@ import contextlib
 import gc
 from typing import TYPE_CHECKING, Any
 
-from kubedns import log
+from kubedns import log, metrics
 from kubedns.listeners.sockets import open_tcp, open_udp
 from kubedns.listeners.tcp import ConnectionLimit, TcpListener
 from kubedns.listeners.udp import UdpListener
 from kubedns.plugin.contract import Begins, Lingers, Observes, Starts, Stops
 from kubedns.server.dispatch import Dispatcher
+from kubedns.server.listener_metrics import listener_families
 from kubedns.server.stepping import Stepper
 
 if TYPE_CHECKING:
@@ -33,12 +34,14 @@ class Server:
         self._listeners: dict[Address, tuple[UdpListener, TcpListener]] = {}
         self._stepper: Stepper | None = None
         self._connections = ConnectionLimit()
+        self._counters = metrics.Folded(lambda: listener_families(lambda: self._listeners))
         self._lingering: asyncio.Task[list[Exception]] | None = None
         self.configuration: Configuration | None = None
 
     async def start(self) -> Configuration:
         """Load, start plugins, open sockets, serve. Raises CorefileErrors, ListenError, or what a plugin raised."""
         self._stepper = Stepper(asyncio.get_running_loop())
+        metrics.registry.register(self._counters)
         return await self._replace(None)
 
     async def reload(self) -> Configuration:
@@ -62,6 +65,8 @@ class Server:
         self.configuration = None
         if self._stepper is not None:
             self._stepper.close()
+            metrics.registry.unregister(self._counters)
+            self._stepper = None
         return failed
 
     async def _linger(self) -> list[Exception]:

@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING
 
 from kubedns.corefile import readers
 from kubedns.corefile.errors import CorefileError, CorefileErrors
-from kubedns.corefile.keys import expand_zones
 from kubedns.corefile.numbers import quote
 from kubedns.log import plugin_log
-from kubedns.plugin.zones import wire_zones
+from kubedns.plugin.zones import argument_zones
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -48,7 +47,7 @@ def read_options(directive: Directive, block: ServerBlock) -> Options:
     """Return the options of a directive; raise CorefileErrors with all that is wrong in it."""
     use = readers.once(directive)
     file, zones = use.arguments[:1], use.arguments[1:]
-    options = Options(wire_zones(readers.zones_or_keys(zones, block.zones)))
+    options = Options(argument_zones(zones, block.zones, log))
     errors: list[CorefileError] = []
     try:
         if file:
@@ -100,8 +99,7 @@ def _inline(options: Options, line: Property) -> None:
 
 
 def _fallthrough(options: Options, line: Property) -> None:
-    texts = [word.text for word in line.arguments]
-    options.fallthrough = wire_zones(expand_zones(texts) if texts else ["."])
+    options.fallthrough = argument_zones(line.arguments, ["."], log)
 
 
 def _fallthrough_unsupported(options: Options, line: Property) -> None:

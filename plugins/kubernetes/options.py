@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from kubedns.cluster.selector import EVERYTHING, Selector, parse_selector
 from kubedns.corefile import readers
-from kubedns.corefile.errors import CorefileError, Kind
-from kubedns.corefile.keys import expand_zones
+from kubedns.corefile.errors import CorefileError, CorefileErrors, Kind
 from kubedns.log import plugin_log
 from kubedns.plugin.reverse import is_reverse
-from kubedns.plugin.zones import wire_zones
+from kubedns.plugin.zones import argument_zones
 from kubedns.wire.name import labels
 
 if TYPE_CHECKING:
@@ -24,7 +23,10 @@ DEFAULT_TTL = 5
 LONGEST_TTL = 3600
 DEFAULT_STARTUP_TIMEOUT = 5.0
 POD_MODES = ("disabled", "verified", "insecure")  # in the order CoreDNS names them
+NO_ZONE_CURE = "name the cluster's domain, as in: kubernetes cluster.local in-addr.arpa ip6.arpa"
 LATER = "a later version of kubedns will have it; leave it out until then"
+
+log = plugin_log("kubernetes")
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,13 +59,18 @@ Values = dict[str, Any]  # fields of Options by name
 def read_options(directive: Directive, block: ServerBlock) -> Options:
     """Return the options of a directive; raise CorefileErrors with all that is wrong in it."""
     use = readers.once(directive)
-    zones = wire_zones(readers.zones_or_keys(use.arguments, block.zones))
+    zones = argument_zones(use.arguments, block.zones, log)
     primary = next((zone for zone in zones if not is_reverse(labels(zone))), None)
+    errors: list[CorefileError] = []
     if primary is None:
-        cure = "name the cluster's domain, as in: kubernetes cluster.local in-addr.arpa ip6.arpa"
-        raise CorefileError("non-reverse zone name must be used", use.name, cure)
+        errors.append(CorefileError("non-reverse zone name must be used", use.name, NO_ZONE_CURE))
     values: Values = {}
-    readers.read_properties(use, {name: partial(_store, values, read) for name, read in READERS.items()})
+    try:
+        readers.read_properties(use, {name: partial(_store, values, read) for name, read in READERS.items()})
+    except CorefileError as error:
+        errors += error.errors
+    if primary is None or errors:
+        raise CorefileErrors(errors)
     if values.get("namespaces") and values.get("namespace_labels"):
         text = "namespaces and namespace_labels cannot both be set"
         raise directive.words[-1].error(
@@ -88,7 +95,7 @@ def _endpoint(line: Property) -> Values:
     first, *others = (word.text for word in _some(line))
     if others:
         text = f"Multiple endpoints have been deprecated, only the first specified endpoint '{first}' is used"
-        plugin_log("kubernetes").warning(text)
+        log.warning(text)
     return {"endpoint": first}
 
 
@@ -147,13 +154,12 @@ def _ttl(line: Property) -> Values:
     word = _some(line)[0]
     ttl = readers.integer(word)
     if not 0 <= ttl <= LONGEST_TTL:
-        raise word.error(f"ttl must be in range [0, {LONGEST_TTL}]: {ttl}")
+        raise word.error(f"ttl must be in range [0, {LONGEST_TTL}]: {ttl}", "write the seconds, from 0 to 3600")
     return {"ttl": ttl}
 
 
 def _fallthrough(line: Property) -> Values:
-    texts = [word.text for word in line.arguments]
-    return {"fallthrough": wire_zones(expand_zones(texts) if texts else ["."])}
+    return {"fallthrough": argument_zones(line.arguments, ["."], log)}
 
 
 def _ignore(line: Property) -> Values:

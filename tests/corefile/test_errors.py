@@ -35,7 +35,7 @@ REPORTS = {
             "  --> Corefile:2:5",
             '    log "x y',
             "        ^^^^",
-            "  the '{' of Corefile:1 (a.org {) has no '}'",
+            "  the quote opened at Corefile:2:5 is never closed",
         ],
     ),
     "wide-characters": (

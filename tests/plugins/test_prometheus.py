@@ -15,6 +15,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Info
 from prometheus_client.parser import text_string_to_metric_families
 
 from kubedns import metrics
+from kubedns.cluster.statistics import ResourceStatistics, Statistics
 from kubedns.corefile.errors import CorefileError
 from kubedns.httpd import Request
 from kubedns.plugin.contract import Observes, ResolveError, ServerBlock
@@ -24,7 +25,7 @@ from kubedns.wire.client import Peer
 from kubedns.wire.records import RR, txt
 from kubedns.wire.reply import Reply
 from plugins import prometheus
-from plugins.prometheus import exchanges, exposition
+from plugins.prometheus import cluster, exchanges, exposition
 from tests.end_to_end.client import ask, compose
 from tests.end_to_end.server import Ports, serving
 from tests.plugins.helpers import directive, placed
@@ -55,6 +56,9 @@ class Answers:
             raise KeyError
         if first == b"broken":
             return Reply([RR(query.name, TEXT, 1, 0, bytes(65536))])
+        if first == b"asks":
+            assert query.lookup is not None
+            return await query.lookup(query.ask(query.name[5:], TEXT))
         return Reply([txt(query.spelled, "x", 0)], rcode=23 if first == b"odd" else 3 if first == b"nx" else 0)
 
 
@@ -162,6 +166,22 @@ def test_what_is_no_query_is_not_counted(listener: Listener, message: bytes) -> 
     assert listener.samples("coredns_dns_requests_total") == {}
 
 
+def test_what_a_plugin_asks_is_counted(listener: Listener) -> None:
+    listener.ask(datagram("asks.a.example.org."))
+    assert listener.samples("coredns_dns_requests_total") == {
+        "1 udp A a.example.org.": 1,
+        "1 udp TXT a.example.org.": 1,
+    }
+    listener.ask(datagram("asks.x.example.org."))
+    listener.ask(datagram("asks.example.org."))
+    assert listener.samples("coredns_dns_requests_total")["1 udp TXT example.org."] == 2
+
+
+def test_ds_is_counted_in_the_longest_zone_of_the_block_that_answers(listener: Listener) -> None:
+    listener.ask(datagram("a.example.org.", 43))
+    assert listener.samples("coredns_dns_requests_total") == {"1 udp DS a.example.org.": 1}
+
+
 def test_do(listener: Listener) -> None:
     for flags in (0, 0x8000, 0x8000):
         listener.ask(with_opt(datagram("x.example.org."), opt(1232, flags)))
@@ -185,7 +205,7 @@ def test_kinds_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     for rcode in range(100):
         observe(asked, rcode, 40, 0.0)
     kinds = exchanges.every_series.pop(labels).kinds
-    assert list(kinds.values()) == [1, 1, 98]
+    assert list(kinds.values()) == [[1], [1], [98]]
     assert exchanges.rcode_label(list(kinds)[-1][3]) == "other"
 
 
@@ -273,6 +293,40 @@ def test_other_work_goes_on_while_it_is_made(monkeypatch: pytest.MonkeyPatch) ->
         del exchanges.every_series[labels]
     assert lines > 2000
     assert turns > 250
+
+
+class Live:
+    """A cluster, as the kubernetes plugin shares it."""
+
+    def __init__(self, host: str) -> None:
+        self.source = self
+        self.statistics = Statistics(host)
+        self.statistics.requests["200", "GET"] += 2
+        self.statistics.requests["<error>", "GET"] += 1
+        self.statistics.list_durations.observe(0.02)
+        self.statistics.programming["cluster_ip"].observe(0.5)
+        self.statistics.resources["Service"] = ResourceStatistics(heard=1.0, events=7)
+
+
+def test_clusters() -> None:
+    """Two that read the same API server are one; what else is shared has none."""
+    shared = [Live("a:6443"), object(), Live("b:6443"), Live("a:6443")]
+    registry = CollectorRegistry()
+    registry.register(metrics.Folded(lambda: cluster.families(cluster.all_statistics(shared))))
+    text = b"".join(asyncio.run(exposition.render(registry))).decode()
+    lines = text.splitlines()
+    for line in (
+        'coredns_kubernetes_rest_client_requests_total{code="200",host="a:6443",method="GET"} 4',
+        'coredns_kubernetes_rest_client_requests_total{code="<error>",host="b:6443",method="GET"} 1',
+        'coredns_kubernetes_rest_client_request_duration_seconds_bucket{host="a:6443",le="0.01",verb="GET"} 0',
+        'coredns_kubernetes_rest_client_request_duration_seconds_bucket{host="a:6443",le="0.025",verb="GET"} 2',
+        'coredns_kubernetes_dns_programming_duration_seconds_count{service_kind="cluster_ip"} 3',
+        'coredns_kubernetes_dns_programming_duration_seconds_bucket{le="0.001",service_kind="cluster_ip"} 0',
+        'kubedns_kubernetes_events_total{host="a:6443",resource="Service"} 14',
+    ):
+        assert lines.count(line) == 1
+    assert len(lines) == len(set(lines))
+    assert list(cluster.families(cluster.all_statistics([object()]))) == []
 
 
 def test_the_process(tmp_path: Path) -> None:

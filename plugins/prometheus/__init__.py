@@ -1,0 +1,122 @@
+"""prometheus [ADDRESS] { runtime_metrics }: metrics of queries and of the server (docs/plugins/prometheus.md)."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from prometheus_client.metrics_core import GaugeMetricFamily
+
+from kubedns import metrics
+from kubedns.corefile import readers
+from kubedns.httpd import Endpoint, HttpError, HttpListener, Request, Response, read_address
+from kubedns.log import server_log
+from plugins.prometheus import cluster, exchanges, process
+from plugins.prometheus.exposition import CONTENT_TYPE, compress, render
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from prometheus_client.metrics_core import Metric
+
+    from kubedns.corefile.values import Directive, Property
+    from kubedns.plugin.contract import Observer, ServerBlock
+
+__all__ = ["Prometheus", "process", "setup"]
+
+ADDRESS = "localhost:9153"
+DROPPED = "dropped"  # the zone of what no server block answers
+
+current: dict[Prometheus, None] = {}  # plugins of the configuration that is served
+
+
+def setup(directive: Directive, block: ServerBlock) -> Prometheus:
+    """Read the options; blocks with the same address share a listener, and all show the same registry."""
+    use = readers.once(directive)
+    address = read_address(readers.one_argument(use)) if use.arguments else ADDRESS
+
+    def refuse(line: Property) -> None:
+        raise line.name.error("tls is not supported yet", "leave this line out, and keep ADDRESS on a trusted network")
+
+    readers.read_properties(use, {"runtime_metrics": readers.no_arguments, "tls": refuse}, "unknown option: {}")
+    return Prometheus(block, block.shared.keep((HttpListener, address), lambda: HttpListener(address)))
+
+
+class Prometheus:
+    """A block's plugin: counts the block's exchanges, and answers /metrics with everyone's."""
+
+    def __init__(self, block: ServerBlock, listener: HttpListener) -> None:
+        self._block = block
+        self.shared = block.shared
+        self._endpoint = Endpoint(listener, "/metrics", self.answer)
+        self._servers: list[str] = []
+        self._rendering: asyncio.Task[tuple[bytes, bytes]] | None = None
+
+    async def start(self) -> None:
+        """Listen; queries are answered without metrics if the address can't be had."""
+        try:
+            await self._endpoint.open()
+        except HttpError as error:
+            server_log.error(f"Failed to start metrics handler: {error}")
+
+    def begin(self) -> None:
+        current[self] = None
+        self._endpoint.take_over()
+
+    async def stop(self) -> None:
+        current.pop(self, None)
+        self._endpoint.close()
+
+    def observe(self, server: str, zone: str) -> Observer:
+        """Count a zone's exchanges at a listener; they are said to be the work of the plugin right behind this one."""
+        if zone == DROPPED:
+            return exchanges.observer(exchanges.Labels(server, zone), "")
+        if zone == self._block.zones[0]:
+            self._servers.append(server)
+        handlers = [*self._handlers(), ""]
+        return exchanges.observer(exchanges.Labels(server, zone), handlers[handlers.index("prometheus") + 1])
+
+    def enabled(self) -> Iterator[list[str]]:
+        """Yield server, zone, view and name of each plugin of the block that sees queries."""
+        for server in self._servers:
+            for name in self._handlers():
+                yield [server, self._block.zones[0], "", name]
+
+    async def answer(self, request: Request) -> Response:
+        """Several who ask at a time get the same."""
+        if self._rendering is None or self._rendering.done():
+            self._rendering = asyncio.get_running_loop().create_task(_render())
+        plain, zipped = await asyncio.shield(self._rendering)
+        if "gzip" in request.headers.get("accept-encoding", ""):
+            return Response(zipped, content_type=CONTENT_TYPE, headers=(("Content-Encoding", "gzip"),))
+        return Response(plain, content_type=CONTENT_TYPE)
+
+    def _handlers(self) -> list[str]:
+        return [name for name, plugin in self._block.plugins if plugin is self or hasattr(plugin, "resolve")]
+
+
+async def _render() -> tuple[bytes, bytes]:
+    """Return the exposition, plain and as gzip."""
+    pieces = await render(metrics.registry)
+    return b"".join(pieces), await compress(pieces)
+
+
+def _enabled() -> Iterator[Metric]:
+    labels = ["server", "zone", "view", "name"]
+    family = GaugeMetricFamily("coredns_plugin_enabled", "Plugins that see queries of a server block.", labels=labels)
+    for plugin in current:
+        for values in plugin.enabled():
+            family.add_metric(values, 1)
+    yield family
+
+
+def _clusters() -> Iterator[Metric]:
+    """The newest configuration's: its plugins share all there is."""
+    newest = [plugin.shared for plugin in current][-1:]
+    for shared in newest:
+        yield from cluster.families(cluster.all_statistics(shared.kept.values()))
+
+
+metrics.registry.register(metrics.Folded(exchanges.families))
+metrics.registry.register(metrics.Folded(_enabled))
+metrics.registry.register(metrics.Folded(_clusters))
