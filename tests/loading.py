@@ -10,9 +10,9 @@ ROOT = Path(__file__).parent.parent
 SAMPLE = ROOT / "kubedns" / "sample"
 
 
-def load(text: str, name: str = "Corefile", port: int = 53) -> Configuration:
+def load(text: str, name: str = "Corefile", port: int = 53, plugins: Path | None = None) -> Configuration:
     """Return the configuration, set up with the sample cluster and not started; raise CorefileErrors."""
-    registry = find_plugins()
+    registry = find_plugins(plugins)
     corefile = parse(
         text,
         name,

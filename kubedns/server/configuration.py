@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import re
+import traceback
 from dataclasses import dataclass, field
+from inspect import iscoroutinefunction, isfunction, ismethod
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from kubedns.corefile.errors import CorefileError, CorefileErrors, Step
 from kubedns.corefile.keys import expand_keys
 from kubedns.corefile.overlap import Claim, check_overlaps
-from kubedns.plugin.contract import Observes, ServerBlock, Settings, Shared
+from kubedns.plugin.contract import Begins, Lingers, Observes, Readies, ServerBlock, Settings, Shared, Starts, Stops
 from kubedns.server.chain import link_chain
 from kubedns.server.dispatch import Served
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
+    from types import ModuleType
 
     from kubedns.corefile.values import Block, Corefile, Directive, Key
     from kubedns.plugin.registry import Registry
@@ -24,6 +27,7 @@ if TYPE_CHECKING:
 PREFERRED_SYNTAX = re.compile(
     r"\.|([a-z]([a-z0-9-]*[a-z0-9])?\.)+|(.*\.)?(in-addr|ip6)\.arpa\.", re.ASCII | re.IGNORECASE | re.DOTALL
 )
+WITHOUT_RESOLVE = (Settings, Begins, Lingers, Observes, Readies, Starts, Stops)  # what is no link of a chain
 ANY_CLASS = frozenset({"chaos", "forward"})  # with one of these a listener takes questions of every class
 
 
@@ -154,11 +158,13 @@ def _set_up(built: Sequence[_Built], setting: Setting, shared: Shared, errors: l
             if directive is None or module is None:
                 continue
             try:
-                _add(one, name, module.setup(directive, _server_block(one, setting, shared)))
+                result = module.setup(directive, _server_block(one, setting, shared))
+                _check(result, module)
+                _add(one, name, result)
             except CorefileError as error:
                 errors += error.prefixed(f"plugin/{name}: ").errors
             except Exception as error:  # noqa: BLE001 - a third party's plugin may raise anything
-                errors.append(_failed(name, directive, error))
+                errors.append(_failed(name, directive, error, module))
 
 
 def _add(one: _Built, name: str, result: Any) -> None:
@@ -182,9 +188,24 @@ def _server_block(one: _Built, setting: Setting, shared: Shared) -> ServerBlock:
     )
 
 
-def _failed(name: str, directive: Directive, error: Exception) -> CorefileError:
+def _check(result: Any, module: ModuleType) -> None:
+    """Raise TypeError for what a setup must not return, rather than at the first query."""
+    resolve = getattr(result, "resolve", None)
+    if (isfunction(resolve) or ismethod(resolve)) and not iscoroutinefunction(resolve):
+        raise TypeError(
+            f"resolve of {module.__file__} is no coroutine: write async def resolve(self, query, pass_on)"
+        )
+    if resolve is None and not isinstance(result, WITHOUT_RESOLVE):
+        wanted = 'a plugin with "async def resolve(self, query, pass_on)"'
+        raise TypeError(f"setup of {module.__file__} returned {type(result).__name__}, not {wanted}")
+
+
+def _failed(name: str, directive: Directive, error: Exception, module: ModuleType) -> CorefileError:
+    """Return the error of a setup that raised what no Corefile is to blame for."""
+    lines = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename == module.__file__]
+    place = f"in {lines[-1].filename}, line {lines[-1].lineno}: " if lines else ""
     text = f"plugin/{name}: {type(error).__name__}: {error}"
-    return CorefileError(text, directive.words[0], "the plugin itself failed; tell its author")
+    return CorefileError(text, directive.words[0], f"{place}the plugin itself failed, not this file")
 
 
 def _claims(built: Sequence[_Built]) -> Iterator[tuple[Claim, _Built]]:

@@ -24,6 +24,13 @@ if TYPE_CHECKING:
     from kubedns.wire.client import Client
 
 
+def _checked(reply: Reply | None) -> Reply:
+    """The commonest mistake in a plugin: a way through `resolve` that ends without a return."""
+    if reply is None:
+        raise TypeError("a plugin's resolve returned None, not a Reply")
+    return reply
+
+
 def _bare(rcode: Rcode) -> Reply:
     """Return a reply without records; it fits every question."""
     return Reply(rcode=rcode, suffix=ROOT)
@@ -121,7 +128,7 @@ class Dispatcher:
     async def _ask(self, query: Query, chain: Next) -> Reply:
         """Return the chain's reply, one of UNMADE where there is none, SERVFAIL itself after an exception."""
         try:
-            return await chain(query)
+            return _checked(await chain(query))
         except ResolveError as error:
             return FAILURES.get(error.rcode) or FAILURES[Rcode.SERVFAIL]
         except Exception as error:  # noqa: BLE001 - one plugin's mistake costs one query, not the server

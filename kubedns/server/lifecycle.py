@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
+import traceback
 from typing import TYPE_CHECKING, Any
 
 from kubedns import log, metrics
 from kubedns.listeners.sockets import open_tcp, open_udp
 from kubedns.listeners.tcp import ConnectionLimit, TcpListener
 from kubedns.listeners.udp import UdpListener
-from kubedns.plugin.contract import Begins, Lingers, Observes, Starts, Stops
+from kubedns.plugin.contract import Begins, Lingers, Observes, StartError, Starts, Stops
 from kubedns.server.dispatch import Dispatcher
 from kubedns.server.listener_metrics import listener_families
 from kubedns.server.stepping import Stepper
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from kubedns.server.configuration import Address, Configuration
 
 COLLECTOR_THRESHOLDS = (50_000, 20, 100)  # objects more than went, young collections, middle collections
+LINGERING = "lingering"
+MOST_STOPPING = 5.0  # seconds that a plugin has to stop
 DRAIN = 5.0  # seconds that queries in flight have once their listener takes no more
 
 
@@ -34,6 +37,7 @@ class Server:
         self._listeners: dict[Address, tuple[UdpListener, TcpListener]] = {}
         self._stepper: Stepper | None = None
         self._connections = ConnectionLimit()
+        self._reloading = asyncio.Lock()
         self._counters = metrics.Folded(lambda: listener_families(lambda: self._listeners))
         self._lingering: asyncio.Task[list[Exception]] | None = None
         self.configuration: Configuration | None = None
@@ -46,7 +50,8 @@ class Server:
 
     async def reload(self) -> Configuration:
         """Read the Corefile again and switch to it; whatever goes wrong is raised and the old one goes on."""
-        return await self._replace(self.configuration)
+        async with self._reloading:
+            return await self._replace(self.configuration)
 
     async def close(self) -> None:
         """Wait for the plugins that linger; then take no more queries, answer those in flight, close every socket."""
@@ -73,7 +78,7 @@ class Server:
         """Let every plugin linger, all at a time and each once, whatever number of signals come."""
         if self._lingering is None:
             parts = () if self.configuration is None else _parts(self.configuration)
-            work = [_attempt("lingering", part, part.linger) for part in parts if isinstance(part, Lingers)]
+            work = [_attempt(LINGERING, part, part.linger) for part in parts if isinstance(part, Lingers)]
             self._lingering = asyncio.get_running_loop().create_task(_gather(work))
         return await asyncio.shield(self._lingering)
 
@@ -84,9 +89,9 @@ class Server:
         opened: dict[Address, tuple[UdpListener, TcpListener]] = {}
         try:
             for part in _parts(new):
-                if isinstance(part, Starts) and not _among(part, kept):
+                if not _among(part, kept):
+                    await _start(part, new)
                     started.append(part)
-                    await part.start()
             for address in new.groups.keys() - self._listeners.keys():
                 opened[address] = self._open(address)
         except BaseException:
@@ -140,6 +145,7 @@ def settle_collector() -> None:
 
     By its own thresholds it went through all kept replies every few thousand queries: 20 us for each new reply.
     """
+    gc.unfreeze()  # what the configuration before was made of
     gc.collect()
     gc.freeze()
     gc.set_threshold(*COLLECTOR_THRESHOLDS)
@@ -160,6 +166,20 @@ def _among(part: Any, parts: Iterable[Any]) -> bool:
     return any(part is other for other in parts)
 
 
+async def _start(part: object, configuration: Configuration) -> None:
+    """Start a part that can be. What it raises comes out as StartError or OSError, which an operator can read."""
+    if not isinstance(part, Starts):
+        return
+    try:
+        await part.start()
+    except (StartError, OSError):
+        raise
+    except Exception as error:
+        name = next((f"plugin/{name}" for name, plugin in configuration.plugins if plugin is part), type(part).__name__)
+        where = "".join(traceback.format_exception(error)).rstrip()
+        raise StartError(f"{name}: start: {type(error).__name__}: {error}\n{where}") from error
+
+
 async def _stop(parts: Iterable[Any]) -> list[Exception]:
     """Stop each part that can be; return the exceptions, logged."""
     return [error for part in parts if isinstance(part, Stops) for error in await _attempt("stopping", part, part.stop)]
@@ -172,7 +192,11 @@ async def _gather(work: Iterable[Awaitable[list[Exception]]]) -> list[Exception]
 async def _attempt(doing: str, part: object, call: Callable[[], Awaitable[None]]) -> list[Exception]:
     """Return the exception of a plugin's call, logged: one that fails must not keep the others from it."""
     try:
-        await call()
+        async with asyncio.timeout(None if doing == LINGERING else MOST_STOPPING):
+            await call()
+    except TimeoutError as error:
+        log.server_log.error(f"{doing} {type(part).__name__} takes longer than {MOST_STOPPING:.0f} s: left behind")
+        return [error]
     except Exception as error:  # noqa: BLE001 - as above
         log.server_log.error(f"{doing} {type(part).__name__}: {type(error).__name__}: {error}")
         return [error]

@@ -144,6 +144,13 @@ def test_order(tmp_path: Path, line: str, before: str) -> None:
     assert order[order.index("mine") - 1] == before
 
 
+def test_plugins_behind_the_same_one_are_in_the_order_of_their_names(tmp_path: Path) -> None:
+    after = 'AFTER = "log"' + SETUP
+    order = load(tmp_path, aa=after, cc=after, bb='AFTER = "zz"' + SETUP, zz=after).order
+    at = order.index("log")
+    assert order[at + 1 : at + 5] == ("aa", "cc", "zz", "bb")
+
+
 def test_files_that_are_no_plugins(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("not Python")
     registry = load(tmp_path, _helper="raise RuntimeError", mine=SETUP)

@@ -278,7 +278,7 @@ async def cancelled_elsewhere(_: Query) -> Reply:
 MISTAKES = {
     "exception": (mistaken, "KeyError: 'nothing there'"),
     "recursion": (recursing, "RecursionError: maximum recursion depth exceeded"),
-    "no reply": (no_reply, "AttributeError: "),
+    "no reply": (no_reply, "TypeError: "),
     "RDATA too long": (rdata_too_long, "OverflowError: "),
     "text for octets": (no_octets, "TypeError: "),
     "name cut": (half_a_name, "IndexError: "),

@@ -1,0 +1,61 @@
+"""What plugins may return from setup, and what is said when they fail there."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from kubedns.corefile.errors import CorefileErrors
+from tests.loading import load
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+COREFILE = ".:53 {\n    mine\n    whoami\n}\n"
+
+MISTAKES = {
+    "nothing": (
+        "def setup(directive, block):\n    pass\n",
+        'plugin/mine: TypeError: setup of {file} returned NoneType, not a plugin with "async def resolve(self, query, ',
+        "",
+    ),
+    "plain resolve": (
+        "class P:\n    def resolve(self, query, pass_on):\n        return 1\ndef setup(directive, block):\n    return P()\n",
+        "plugin/mine: TypeError: resolve of {file} is no coroutine: write async def resolve(self, query, pass_on)",
+        "",
+    ),
+    "exception": (
+        "def setup(directive, block):\n    return 1 / 0\n",
+        "plugin/mine: ZeroDivisionError: division by zero",
+        "  in {file}, line 2: the plugin itself failed, not this file",
+    ),
+}
+
+
+@pytest.fixture(autouse=True)
+def forget_module() -> Iterator[None]:
+    yield
+    sys.modules.pop("kubedns_dropped_in_mine", None)
+
+
+@pytest.mark.parametrize(("code", "text", "cure"), MISTAKES.values(), ids=MISTAKES)
+def test_a_setup_that_fails_names_the_place_and_the_plugin(tmp_path: Path, code: str, text: str, cure: str) -> None:
+    file = tmp_path / "mine.py"
+    file.write_text(code)
+    with pytest.raises(CorefileErrors) as raised:
+        load(COREFILE, plugins=tmp_path)
+    report = str(raised.value)
+    assert report.startswith(text.format(file=file))
+    assert "  --> Corefile:2:5\n        mine\n" in report
+    assert cure.format(file=file) in report
+
+
+@pytest.mark.parametrize("made", ["async def resolve", "async def start", "def ready"])
+def test_what_a_plugin_may_be(tmp_path: Path, made: str) -> None:
+    arguments = "(self, query, pass_on)" if "resolve" in made else "(self)"
+    code = f"class P:\n    {made}{arguments}:\n        return 1\ndef setup(directive, block):\n    return P()\n"
+    (tmp_path / "mine.py").write_text(code)
+    assert [name for name, _ in load(COREFILE, plugins=tmp_path).plugins] == ["mine", "whoami"]

@@ -1,0 +1,81 @@
+"""Plugins that do not start, or do not stop."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import sys
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import uvloop
+
+from kubedns.plugin.contract import StartError
+from kubedns.server import lifecycle
+from kubedns.server.lifecycle import Server
+from tests.loading import load
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine, Iterator
+    from pathlib import Path
+
+PLUGIN = """
+class P:
+    async def start(self):
+        {start}
+    async def stop(self):
+        {stop}
+    async def resolve(self, query, pass_on):
+        return await pass_on(query)
+def setup(directive, block):
+    return P()
+"""
+
+
+@pytest.fixture(autouse=True)
+def forget_module() -> Iterator[None]:
+    yield
+    sys.modules.pop("kubedns_dropped_in_mine", None)
+
+
+def run(work: Coroutine[Any, Any, None]) -> None:
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(work)
+
+
+def server(folder: Path, start: str = "pass", stop: str = "pass") -> Server:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        port = taken.getsockname()[1]
+    (folder / "mine.py").write_text(PLUGIN.format(start=start, stop=stop))
+    text = f".:{port} {{\n    bind 127.0.0.1\n    mine\n    whoami\n}}\n"
+    configuration = load(text, plugins=folder)
+    return Server(lambda _: configuration)
+
+
+def test_a_start_that_fails_names_the_plugin_and_stops_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async def main() -> None:
+        starting = server(tmp_path, 'raise ValueError("boom")', 'print("stopped")')
+        with pytest.raises(StartError, match="plugin/mine: start: ValueError: boom\nTraceback"):
+            await starting.start()
+        assert await starting.stop_plugins() == []
+
+    run(main())
+    assert capsys.readouterr().out == ""
+
+
+def test_a_stop_that_takes_too_long_is_left_behind(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lifecycle, "MOST_STOPPING", 0.1)
+
+    async def main() -> None:
+        running = server(tmp_path, stop="import asyncio; await asyncio.sleep(60)")
+        await running.start()
+        await running.close()
+        assert len(await running.stop_plugins()) == 1
+
+    run(main())
+    assert "stopping P takes longer than 0 s: left behind" in capsys.readouterr().out
