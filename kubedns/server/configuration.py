@@ -192,9 +192,7 @@ def _check(result: Any, module: ModuleType) -> None:
     """Raise TypeError for what a setup must not return, rather than at the first query."""
     resolve = getattr(result, "resolve", None)
     if (isfunction(resolve) or ismethod(resolve)) and not iscoroutinefunction(resolve):
-        raise TypeError(
-            f"resolve of {module.__file__} is no coroutine: write async def resolve(self, query, pass_on)"
-        )
+        raise TypeError(f"resolve of {module.__file__} is no coroutine: write async def resolve(self, query, pass_on)")
     if resolve is None and not isinstance(result, WITHOUT_RESOLVE):
         wanted = 'a plugin with "async def resolve(self, query, pass_on)"'
         raise TypeError(f"setup of {module.__file__} returned {type(result).__name__}, not {wanted}")

@@ -23,7 +23,7 @@ MISTAKES = {
         "",
     ),
     "plain resolve": (
-        "class P:\n    def resolve(self, query, pass_on):\n        return 1\ndef setup(directive, block):\n    return P()\n",
+        "class P:\n    def resolve(self, q, n):\n        return 1\ndef setup(directive, block):\n    return P()\n",
         "plugin/mine: TypeError: resolve of {file} is no coroutine: write async def resolve(self, query, pass_on)",
         "",
     ),
