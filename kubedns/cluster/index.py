@@ -17,7 +17,7 @@ from kubedns.cluster.objects import Endpoint, EndpointSlice, Kind, Namespace, Ob
 from kubedns.cluster.tokens import Token
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 Key = tuple[str, str]  # namespace and name; the namespace of a Namespace is empty
 _Held = TypeVar("_Held", Service, EndpointSlice, Pod)
@@ -159,6 +159,17 @@ class Index:
         for namespace, name in [key for key in self.keys(kind) if key not in seen]:
             self.remove(kind, namespace, name)
             yield
+
+    def held(self, kind: Kind, namespace: str, name: str) -> Object | None:
+        """Return the object of a kind by namespace and name."""
+        if kind == "Namespace":
+            return self._namespaces.get(name)
+        maps: dict[Kind, Mapping[Key, Object]] = {
+            "Service": self._services,
+            "EndpointSlice": self._slices,
+            "Pod": self._pods,
+        }
+        return maps[kind].get((namespace, name))
 
     def keys(self, kind: Kind) -> list[Key]:
         """Return namespace and name of all objects of a kind."""

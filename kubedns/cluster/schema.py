@@ -9,7 +9,7 @@ JSON's octets as from the plain values that YAML gives.
 
 from typing import Annotated, Any
 
-from msgspec import Meta, Struct
+from msgspec import Meta, Struct, field
 
 PortNumber = Annotated[int, Meta(ge=0, le=65535)]
 Texts = dict[str, str | None]
@@ -19,10 +19,19 @@ class Message(Struct, gc=False):
     """What an API object is made of; lives only while the object is decoded, so the collector need not know."""
 
 
+class Annotations(Message):
+    """Those that the API's machinery writes; a value of another type than text is as good as none."""
+
+    trigger_time: Any = field(default=None, name="endpoints.kubernetes.io/last-change-trigger-time")
+    initial_events_end: Any = field(default=None, name="k8s.io/initial-events-end")
+
+
 class Metadata(Message):
     name: str | None = None
     namespace: str | None = None
     labels: Texts | None = None
+    annotations: Annotations | None = None
+    resourceVersion: Any = None
     deletionTimestamp: Any = None
 
 

@@ -48,6 +48,20 @@ class Requirement:
         bound = int(next(iter(self.values)))
         return int(value) > bound if self.operator == "gt" else int(value) < bound
 
+    def __str__(self) -> str:
+        """The requirement as a request's labelSelector has it."""
+        values = sorted(self.values)
+        match self.operator:
+            case "exists":
+                return self.key
+            case "!exists":
+                return f"!{self.key}"
+            case "gt" | "lt":
+                return f"{self.key}{'>' if self.operator == 'gt' else '<'}{values[0]}"
+        if len(values) == 1:
+            return f"{self.key}{'=' if self.operator == 'in' else '!='}{values[0]}"
+        return f"{self.key} {self.operator} ({','.join(values)})"
+
 
 @dataclass(frozen=True, slots=True)
 class Selector:
@@ -57,6 +71,10 @@ class Selector:
 
     def matches(self, labels: Mapping[str, str]) -> bool:
         return all(requirement.matches(labels) for requirement in self.requirements)
+
+    def __str__(self) -> str:
+        """The selector as a request's labelSelector has it, empty where everything is selected."""
+        return ",".join(map(str, self.requirements))
 
 
 EVERYTHING = Selector()

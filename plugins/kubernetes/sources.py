@@ -67,7 +67,8 @@ class LiveCluster:
                 async with asyncio.timeout(min(WAITING, deadline - time.monotonic())):
                     await self.source.synced.wait()
                     return
-            log.info("waiting for Kubernetes API before starting server")
+            if time.monotonic() < deadline:
+                log.info("waiting for Kubernetes API before starting server")
         if not self.source.synced.is_set():
             log.warning("starting server with unsynced Kubernetes API")
 
@@ -147,15 +148,12 @@ def open_cluster(options: Options, block: ServerBlock, directive: Directive) -> 
 
 
 def _access(options: Options, root: Path) -> Access:
-    """Return how the options reach the API server; file names start at the server's root."""
-    kubeconfig = options.kubeconfig and (str(root / options.kubeconfig[0]), options.kubeconfig[1])
-    if kubeconfig:
-        return Access(kubeconfig=kubeconfig)
-    if not options.endpoint:
-        return Access()
-    certificate, key, authority = options.tls or ("", "", "")
-    files = (str(root / certificate), str(root / key), str(root / authority)) if options.tls else None
-    return Access(options.endpoint, files)
+    """Return how the options reach the API server; `kubeconfig` leaves nothing to the others."""
+    if options.kubeconfig:
+        return Access(kubeconfig=options.kubeconfig, root=root)
+    if options.endpoint:
+        return Access(options.endpoint, options.tls, root=root)
+    return Access()
 
 
 def _word(directive: Directive, option: str) -> Word:
