@@ -88,19 +88,19 @@ class Process:
         self._server = Server(self._load)
         self._built_in = False
         self._ended: asyncio.Future[int] | None = None
-        self._interrupted = False
+        self._terminating = self._interrupted = False
         self._busy: set[asyncio.Task[None]] = set()
 
     async def live(self) -> int:
         """Serve until a signal; return the exit status."""
         loop = asyncio.get_running_loop()
         self._ended = loop.create_future()
+        self._watch_signals(loop)  # before the start, which may wait for the cluster
         try:
             configuration = await self._server.start()
         except (CorefileErrors, FindError, ListenError, StartError) as error:
             sys.stderr.write(_report(error))
             return EXIT_ERROR
-        self._watch_signals(loop)
         self._write_pidfile()
         if not self._flags.quiet:
             sys.stdout.write(banner(configuration))
@@ -148,7 +148,9 @@ class Process:
 
     def _terminate(self) -> None:
         log.server_log.info("SIGTERM: Shutting down servers then terminating")
-        self._spawn(self._stop())
+        if not self._terminating:
+            self._terminating = True
+            self._spawn(self._stop())
 
     def _interrupt(self) -> None:
         if self._interrupted:

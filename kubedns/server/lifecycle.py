@@ -38,6 +38,7 @@ class Server:
         self._stepper: Stepper | None = None
         self._connections = ConnectionLimit()
         self._reloading = asyncio.Lock()
+        self._stopping = False
         self._counters = metrics.Folded(lambda: listener_families(lambda: self._listeners))
         self._lingering: asyncio.Task[list[Exception]] | None = None
         self.configuration: Configuration | None = None
@@ -46,18 +47,23 @@ class Server:
         """Load, start plugins, open sockets, serve. Raises CorefileErrors, ListenError, or what a plugin raised."""
         self._stepper = Stepper(asyncio.get_running_loop())
         metrics.registry.register(self._counters)
-        return await self._replace(None)
+        async with self._reloading:
+            return await self._replace(None)
 
     async def reload(self) -> Configuration:
         """Read the Corefile again and switch to it; whatever goes wrong is raised and the old one goes on."""
         async with self._reloading:
+            if self._stopping:
+                raise StartError("the server stops")
             return await self._replace(self.configuration)
 
     async def close(self) -> None:
         """Wait for the plugins that linger; then take no more queries, answer those in flight, close every socket."""
         await self._linger()
-        listeners = [one for pair in self._listeners.values() for one in pair]
-        self._listeners = {}
+        self._stopping = True
+        async with self._reloading:
+            listeners = [one for pair in self._listeners.values() for one in pair]
+            self._listeners = {}
         await asyncio.gather(*(one.drain(DRAIN) for one in listeners))
         for one in listeners:
             one.close()
@@ -65,9 +71,10 @@ class Server:
     async def stop_plugins(self) -> list[Exception]:
         """Wait for the plugins that linger, stop all and what they share; return what went wrong."""
         failed = list(await self._linger())
-        if self.configuration is not None:
-            failed += await _stop(_parts(self.configuration))
-        self.configuration = None
+        self._stopping = True
+        configuration, self.configuration = self.configuration, None
+        if configuration is not None:
+            failed += await _stop(_parts(configuration))
         if self._stepper is not None:
             self._stepper.close()
             metrics.registry.unregister(self._counters)

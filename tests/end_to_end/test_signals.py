@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Self
 import pytest
 
 from tests.end_to_end.client import LOOPBACK, Stream, ask, ask_tcp, compose, parse
-from tests.end_to_end.server import SAMPLE, Ports, serving
+from tests.end_to_end.server import COMMAND, SAMPLE, Ports, Server, serving
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -259,6 +259,42 @@ def test_signals_while_a_reload_is_under_way(ports: Ports, tmp_path: Path) -> No
         server.output.wait_for("Reloading complete")
         assert ask(port, compose("example.org")) is not None
         server.send(signal.SIGUSR1)
+        assert server.end() == 0
+    assert "Traceback" not in server.output.text + server.errors.text
+
+
+SLOW_START = """
+import asyncio
+from kubedns.log import plugin_log
+
+
+def setup(directive, block):
+    return Slow()
+
+
+class Slow:
+    async def start(self):
+        plugin_log("slow").info("starting")
+        await asyncio.sleep(0.5)
+
+    async def resolve(self, query, pass_on):
+        return await pass_on(query)
+"""
+
+
+@pytest.mark.parametrize(
+    ("number", "said"), [(signal.SIGUSR1, "Reloading complete"), (signal.SIGTERM, "SIGTERM: Shutting down")]
+)
+def test_a_signal_while_the_server_starts_waits_its_turn(
+    number: signal.Signals, said: str, ports: Ports, tmp_path: Path
+) -> None:
+    (tmp_path / "plugins").mkdir()
+    (tmp_path / "plugins" / "slow.py").write_text(SLOW_START)
+    (tmp_path / "Corefile").write_text(f".:{ports.take()} {{\n    slow\n    whoami\n}}\n")
+    with Server(("-conf", "Corefile", "-plugin-dir", "plugins"), tmp_path, {}, COMMAND) as server:
+        server.output.wait_for("plugin/slow: starting")
+        server.send(number)
+        server.output.wait_for(said)
         assert server.end() == 0
     assert "Traceback" not in server.output.text + server.errors.text
 
