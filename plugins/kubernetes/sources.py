@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from kubedns.cluster.apiserver import Access
 from kubedns.cluster.failures import AccessError
@@ -61,15 +61,9 @@ class LiveCluster:
             await self.source.start()
         except AccessError as error:
             raise StartError(f"plugin/kubernetes: {error}") from error
-        deadline = time.monotonic() + self._startup_timeout
-        while not self.source.synced.is_set() and time.monotonic() < deadline:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(min(WAITING, deadline - time.monotonic())):
-                    await self.source.synced.wait()
-                    return
-            if time.monotonic() < deadline:
-                log.info("waiting for Kubernetes API before starting server")
-        if not self.source.synced.is_set():
+        synced = asyncio.get_running_loop().create_task(self.source.synced.wait())
+        if not await _wait(synced, self._startup_timeout, "waiting for Kubernetes API before starting server"):
+            synced.cancel()
             log.warning("starting server with unsynced Kubernetes API")
 
     async def stop(self) -> None:
@@ -89,12 +83,7 @@ class ManifestCluster:
     async def start(self) -> None:
         """Wait for the whole cluster, but no longer than allowed; StartError if it can't be read at all."""
         first = asyncio.get_running_loop().create_task(self._source.start())
-        deadline = time.monotonic() + self._startup_timeout
-        while not first.done() and time.monotonic() < deadline:
-            await asyncio.wait({first}, timeout=min(WAITING, deadline - time.monotonic()))
-            if not first.done():
-                log.info("waiting for the cluster's manifests before starting server")
-        if first.done():
+        if await _wait(first, self._startup_timeout, "waiting for the cluster's manifests before starting server"):
             try:
                 await first
             except (ManifestError, OSError) as error:
@@ -118,6 +107,19 @@ class ManifestCluster:
         finally:
             first.cancel()
         await self._source.watch()
+
+
+async def _wait(read: asyncio.Task[Any], seconds: float, waiting: str) -> bool:
+    """Wait for a first list to be read, and say so every WAITING seconds; tell whether it was read in time."""
+    whole, rest = divmod(seconds, WAITING)
+    for _ in range(int(whole)):
+        await asyncio.wait({read}, timeout=WAITING)
+        if read.done():
+            return True
+        log.info(waiting)
+    if rest:
+        await asyncio.wait({read}, timeout=rest)
+    return read.done()
 
 
 def open_cluster(options: Options, block: ServerBlock, directive: Directive) -> Cluster:
