@@ -98,7 +98,7 @@ class Process:
         self._watch_signals(loop)  # before the start, which may wait for the cluster
         try:
             configuration = await self._server.start()
-        except (CorefileErrors, FindError, ListenError, StartError) as error:
+        except (CorefileErrors, FindError, OSError, StartError) as error:
             sys.stderr.write(_report(error))
             return EXIT_ERROR
         self._write_pidfile()

@@ -104,7 +104,15 @@ class UdpListener:
 
     async def drain(self, seconds: float) -> bool:
         """Stop, then wait for the queries that are not answered yet; say whether all were."""
-        self.stop()
+        stopped = asyncio.Event()
+
+        def stop() -> None:
+            self.stop()
+            stopped.set()
+
+        # Not from inside a task: what is read last is answered as everything else is, by a callback.
+        asyncio.get_running_loop().call_soon(stop)
+        await stopped.wait()
         if self.pending:
             self._drained = asyncio.Event()
             try:

@@ -72,7 +72,8 @@ class Server:
         """Wait for the plugins that linger, stop all and what they share; return what went wrong."""
         failed = list(await self._linger())
         self._stopping = True
-        configuration, self.configuration = self.configuration, None
+        async with self._reloading:
+            configuration, self.configuration = self.configuration, None
         if configuration is not None:
             failed += await _stop(_parts(configuration))
         if self._stepper is not None:
@@ -204,6 +205,11 @@ async def _attempt(doing: str, part: object, call: Callable[[], Awaitable[None]]
     except TimeoutError as error:
         log.server_log.error(f"{doing} {type(part).__name__} takes longer than {MOST_STOPPING:.0f} s: left behind")
         return [error]
+    except asyncio.CancelledError:
+        task = asyncio.current_task()
+        if task is None or task.cancelling():
+            raise
+        # The plugin awaited a task that it had cancelled itself: the commonest way to stop one.
     except Exception as error:  # noqa: BLE001 - as above
         log.server_log.error(f"{doing} {type(part).__name__}: {type(error).__name__}: {error}")
         return [error]

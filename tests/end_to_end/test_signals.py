@@ -283,7 +283,12 @@ class Slow:
 
 
 @pytest.mark.parametrize(
-    ("number", "said"), [(signal.SIGUSR1, "Reloading complete"), (signal.SIGTERM, "SIGTERM: Shutting down")]
+    ("number", "said"),
+    [
+        (signal.SIGUSR1, "Reloading complete"),
+        (signal.SIGTERM, "SIGTERM: Shutting down"),
+        (signal.SIGINT, "SIGINT: Shutting down"),
+    ],
 )
 def test_a_signal_while_the_server_starts_waits_its_turn(
     number: signal.Signals, said: str, ports: Ports, tmp_path: Path

@@ -79,3 +79,37 @@ def test_a_stop_that_takes_too_long_is_left_behind(
 
     run(main())
     assert "stopping P takes longer than 0 s: left behind" in capsys.readouterr().out
+
+
+def test_a_stop_that_awaits_the_task_it_cancelled_is_a_stop(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    async def main() -> None:
+        stop = "import asyncio; t = asyncio.create_task(asyncio.sleep(60)); t.cancel(); await t"
+        running = server(tmp_path, stop=stop)
+        await running.start()
+        await running.close()
+        assert await running.stop_plugins() == []
+
+    run(main())
+    assert capsys.readouterr().out == ""
+
+
+def test_what_the_kernel_holds_when_the_server_stops_is_answered(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    question = bytes.fromhex("000101000001000000000000") + b"\x07example\x03org\0" + b"\0\x01\0\x01"
+
+    async def main() -> None:
+        running = server(tmp_path)
+        configuration = await running.start()
+        [address] = configuration.groups
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+            client.connect((address.host, address.port))
+            client.settimeout(5)
+            for _ in range(50):
+                client.send(question)
+            await running.close()  # the loop has had no turn to read them
+            assert all(client.recv(512)[3] & 15 == 0 for _ in range(50))
+        await running.stop_plugins()
+
+    run(main())
+    assert capsys.readouterr().out == ""
