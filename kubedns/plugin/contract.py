@@ -41,7 +41,12 @@ class StartError(Exception):
 
 
 class Plugin(Protocol):
-    """A link of a server block's chain."""
+    """A link of a server block's chain.
+
+    One that has an attribute `cacheable` that is True agrees that a reply which passed it is given again without
+    asking it, for as long as the reply's validity holds, to whoever sends the same octets. A chain with a link that
+    does not agree is asked for each query.
+    """
 
     async def resolve(self, query: Query, pass_on: Next) -> Reply:
         """Answer a query, or return what `await pass_on(query)`, the rest of the chain, answers.

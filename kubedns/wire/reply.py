@@ -8,7 +8,7 @@ from kubedns.wire.errors import WireError
 from kubedns.wire.numbers import CD, HEADER_SIZE, OPCODE_MASK, QR, RD, TC, Rcode
 from kubedns.wire.query import Query
 from kubedns.wire.records import RR
-from kubedns.wire.validity import NEVER, Validity
+from kubedns.wire.validity import NEVER, Tally, Validity
 
 COPIED = OPCODE_MASK | RD | CD
 COPIED_NOTIFY = OPCODE_MASK  # RD and CD are a query's
@@ -21,10 +21,11 @@ class Reply:
 
     `flags` are header bits such as AA; `edns` is an OPT record of the answering party's own. `suffix`, a zone, says
     that this value answers many names below that zone, so that names may only be compressed against the zone's
-    labels; None: it answers one name alone. `zone` is spelled as the client spells it in SRV targets.
+    labels; None: it answers one name alone. `zone` is spelled as the client spells it in SRV targets. `tallies` are
+    what the plugin that made the reply counts each time that it is given again without asking the plugin.
     """
 
-    __slots__ = ("_bodies", "edns", "flags", "rcode", "sections", "suffix", "validity", "zone")
+    __slots__ = ("_bodies", "edns", "flags", "rcode", "sections", "suffix", "tallies", "validity", "zone")
 
     def __init__(  # noqa: PLR0913 - one argument for each thing a reply says
         self,
@@ -38,6 +39,7 @@ class Reply:
         validity: Validity = NEVER,
         suffix: bytes | None = None,
         zone: bytes = b"",
+        tallies: tuple[Tally, ...] = (),
     ) -> None:
         """Sections are in the order in which they go out."""
         self.sections = (tuple(answer), tuple(authority), tuple(additional))
@@ -47,7 +49,18 @@ class Reply:
         self.validity = validity
         self.suffix = suffix
         self.zone = zone
+        self.tallies = tallies
         self._bodies: dict[int, Body] = {}
+
+    @property
+    def turns(self) -> bool:
+        """Whether its octets differ from one sending to the next, each as good as another."""
+        return False
+
+    @property
+    def lasting(self) -> Validity:
+        """How long its records are true: as `validity`, but for a reply that turns, whose octets are for one client."""
+        return self.validity
 
     @property
     def answer(self) -> tuple[RR, ...]:

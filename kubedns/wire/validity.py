@@ -5,6 +5,12 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 
+class Tally(Protocol):
+    """A number that grows with each time that a reply is given, by whoever gives it."""
+
+    value: int
+
+
 class Token(Protocol):
     """Something a reply was made from: stale once that has changed, and for ever after."""
 

@@ -98,6 +98,7 @@ class Hosts:
                 validity=reply.validity.joined(self._validity),
                 suffix=reply.suffix,
                 zone=reply.zone,
+                tallies=reply.tallies,
             )
             self._passed.put(reply, made)
         return made

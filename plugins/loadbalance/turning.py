@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from kubedns.wire.compose import Body, compose
 from kubedns.wire.numbers import RRType
 from kubedns.wire.reply import Reply
-from kubedns.wire.validity import NEVER
+from kubedns.wire.validity import NEVER, Validity
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -89,7 +89,7 @@ class Turning(Reply):
     its records. The sections tell the records in one of the orders.
     """
 
-    __slots__ = ("_orders", "_spans", "_turn", "lasting")
+    __slots__ = ("_lasting", "_orders", "_spans", "_turn")
 
     def __init__(self, reply: Reply, runs: Sequence[Sequence[Run]], turn: Turn | None = None) -> None:
         """`runs` are those of each section; `turn` draws the order of one, by default each is as likely as another."""
@@ -102,8 +102,9 @@ class Turning(Reply):
             validity=NEVER,
             suffix=reply.suffix,
             zone=reply.zone,
+            tallies=reply.tallies,
         )
-        self.lasting = reply.validity
+        self._lasting = reply.lasting
         self._turn = turn
         ends = accumulate((len(run.records) for section in runs for run in section), initial=0)
         every = [run for section in runs for run in section]
@@ -118,6 +119,11 @@ class Turning(Reply):
     def turns(self) -> bool:
         """Whether there is more than one order."""
         return bool(self._spans)
+
+    @property
+    def lasting(self) -> Validity:
+        """The validity of the reply that it was made of."""
+        return self._lasting
 
     def body(self, query: Query) -> Body:
         """Return the sections' octets in the next order."""
