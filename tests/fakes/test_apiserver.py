@@ -152,6 +152,10 @@ def test_an_administrator_writes(api: APIServer) -> None:
     web = ask(api, f"{everywhere}/web", token=api.admin_token).json
     assert web["metadata"]["labels"] == {"a": "b"}
     assert web["spec"]["type"] == "ClusterIP"
+    before = api.version
+    assert write("PUT", f"{everywhere}/web", web) == 200
+    assert api.version == before  # nothing has changed
+    web["metadata"]["labels"]["a"] = "c"
     assert write("PUT", f"{everywhere}/web", web) == 200
     assert write("PUT", f"{everywhere}/web", web) == 409  # the version is the one before
     assert write("DELETE", "/api/v1/namespaces/prod", None) == 200

@@ -34,6 +34,42 @@ spec:
 """
 
 
+def deployed(version: str, kind: str, **fields: Any) -> dict[str, Any]:
+    where = {} if kind.startswith("Cluster") else {"namespace": "kube-system"}
+    return {"apiVersion": version, "kind": kind, "metadata": {"name": "dns", **where}, **fields}
+
+
+SELECTOR = {"matchLabels": {"k8s-app": "kube-dns"}}
+TEMPLATE = {
+    "metadata": {"labels": SELECTOR["matchLabels"]},
+    "spec": {"containers": [{"name": "dns", "image": "dns:1"}]},
+}
+RBAC, GROUP = "rbac.authorization.k8s.io/v1", "rbac.authorization.k8s.io"
+KINDS_DEPLOYED = (
+    *("serviceaccount", f"clusterrole.{GROUP}", f"clusterrolebinding.{GROUP}", "configmap", "deployment.apps"),
+    *("service", "poddisruptionbudget.policy", "horizontalpodautoscaler.autoscaling"),
+)
+DEPLOYED = [
+    deployed("v1", "ServiceAccount"),
+    deployed(RBAC, "ClusterRole", rules=[{"apiGroups": [""], "resources": ["services"], "verbs": ["list", "watch"]}]),
+    deployed(
+        RBAC,
+        "ClusterRoleBinding",
+        roleRef={"apiGroup": GROUP, "kind": "ClusterRole", "name": "dns"},
+        subjects=[{"kind": "ServiceAccount", "name": "dns", "namespace": "kube-system"}],
+    ),
+    deployed("v1", "ConfigMap", data={"Corefile": ".:53 {\n    errors\n}\n"}),
+    deployed("apps/v1", "Deployment", spec={"replicas": 2, "selector": SELECTOR, "template": TEMPLATE}),
+    deployed("v1", "Service", spec={"clusterIP": "10.96.0.10", "ports": [{"name": "dns", "port": 53}]}),
+    deployed("policy/v1", "PodDisruptionBudget", spec={"maxUnavailable": 1, "selector": SELECTOR}),
+    deployed(
+        "autoscaling/v2",
+        "HorizontalPodAutoscaler",
+        spec={"maxReplicas": 3, "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "dns"}},
+    ),
+]
+
+
 @pytest.fixture
 def api(tmp_path: Path) -> Iterator[APIServer]:
     with APIServer(tmp_path / "api") as api:
@@ -100,6 +136,27 @@ def test_kubectl_applies_labels_and_deletes(api: APIServer, tmp_path: Path) -> N
     assert shown["spec"] == web["spec"]
     kubectl(api, tmp_path, "delete", "namespace", "prod")
     assert ask(api, SERVICES).json["items"] == []
+
+
+def test_kubectl_applies_all_that_a_dns_server_is_deployed_as(api: APIServer, tmp_path: Path) -> None:
+    api.put({"kind": "Namespace", "metadata": {"name": "kube-system"}})
+    manifest = tmp_path / "dns.yaml"
+    manifest.write_text("---\n".join(yaml.safe_dump(each) for each in DEPLOYED))
+    apply = ("apply", "--validate=false", "-f", str(manifest))
+    shown = [f"{kind}/dns created" for kind in KINDS_DEPLOYED]
+    tried = kubectl(api, tmp_path, *apply, "--dry-run=server").splitlines()
+    assert tried == [f"{line} (server dry run)" for line in shown]
+    assert ask(api, "/apis/apps/v1/deployments", token=api.admin_token).json["items"] == []
+    assert kubectl(api, tmp_path, *apply).splitlines() == shown
+    before = api.version
+    kubectl(api, tmp_path, *apply)
+    assert api.version == before  # what changes nothing is not stored anew
+    manifest.write_text(manifest.read_text().replace("dns:1", "dns:2"))
+    assert "deployment.apps/dns configured" in kubectl(api, tmp_path, *apply)
+    (deployment,) = ask(api, "/apis/apps/v1/deployments", token=api.admin_token).json["items"]
+    assert deployment["spec"]["template"]["spec"]["containers"] == [{"name": "dns", "image": "dns:2"}]
+    kubectl(api, tmp_path, "delete", "-f", str(manifest))
+    assert ask(api, "/apis/rbac.authorization.k8s.io/v1/clusterroles", token=api.admin_token).json["items"] == []
 
 
 def test_kubectl_is_told_what_is_wrong(api: APIServer, tmp_path: Path) -> None:

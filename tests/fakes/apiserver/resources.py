@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+_WORKLOAD = b'"spec":{},"status":{}'
 _EMPTY_SERVICE = b'"spec":{},"status":{"loadBalancer":{}}'
 
 
@@ -39,7 +40,22 @@ ENDPOINT_SLICES = Resource(
 SERVICE_IMPORTS = Resource(
     "serviceimports", "ServiceImport", b'"spec":{}', "multicluster.x-k8s.io", "v1alpha1", short=("svcim",)
 )
-BUILT_IN = (NAMESPACES, SERVICES, PODS, ENDPOINT_SLICES)
+READABLE = (NAMESPACES, SERVICES, PODS, ENDPOINT_SLICES)  # what a cluster's DNS server may list and watch
+_RBAC = "rbac.authorization.k8s.io"
+BUILT_IN = (
+    *READABLE,
+    Resource("configmaps", "ConfigMap", b"", short=("cm",)),
+    Resource("serviceaccounts", "ServiceAccount", b"", short=("sa",)),
+    Resource("deployments", "Deployment", _WORKLOAD, "apps", short=("deploy",)),
+    Resource("daemonsets", "DaemonSet", _WORKLOAD, "apps", short=("ds",)),
+    Resource("horizontalpodautoscalers", "HorizontalPodAutoscaler", _WORKLOAD, "autoscaling", "v2", short=("hpa",)),
+    Resource("networkpolicies", "NetworkPolicy", b'"spec":{}', "networking.k8s.io", short=("netpol",)),
+    Resource("poddisruptionbudgets", "PodDisruptionBudget", _WORKLOAD, "policy", short=("pdb",)),
+    Resource("clusterroles", "ClusterRole", b'"rules":null', _RBAC, namespaced=False),
+    Resource("clusterrolebindings", "ClusterRoleBinding", b'"roleRef":{}', _RBAC, namespaced=False),
+    Resource("roles", "Role", b'"rules":null', _RBAC),
+    Resource("rolebindings", "RoleBinding", b'"roleRef":{}', _RBAC),
+)
 
 
 @dataclass(frozen=True, slots=True)

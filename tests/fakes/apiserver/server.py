@@ -14,7 +14,7 @@ from tests.fakes.apiserver.http import LARGEST_HEAD, Hangup, Message, Reply, rea
 from tests.fakes.apiserver.listing import list_page
 from tests.fakes.apiserver.matching import read_selection
 from tests.fakes.apiserver.request import Request
-from tests.fakes.apiserver.resources import BUILT_IN, SERVICE_IMPORTS, Target, discovery, locate
+from tests.fakes.apiserver.resources import BUILT_IN, READABLE, SERVICE_IMPORTS, Target, discovery, locate
 from tests.fakes.apiserver.rules import Rule, Rules
 from tests.fakes.apiserver.statuses import USER, StatusError, forbidden, no_such_resource, unauthorized
 from tests.fakes.apiserver.store import Change, Store, Table
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from tests.fakes.apiserver.request import Options
 
 _ADMIN = "kubernetes-admin"
+_READABLE = {*READABLE, SERVICE_IMPORTS}
 _VERBS = {"POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
 _HEALTH = {"/healthz", "/livez", "/readyz"}
 _PROXY_PAGE = b"<html>\r\n<head><title>Bad Gateway</title></head>\r\n<body><h1>Bad Gateway</h1></body>\r\n</html>\r\n"
@@ -139,7 +140,8 @@ class Server:
             raise no_such_resource()
         table = self.store.tables.get(target.plural)
         known = table is not None and (table.resource.group, table.resource.version) == (target.group, target.version)
-        if user != _ADMIN and not (known and verb in {"list", "watch"}):
+        readable = table is not None and table.resource in _READABLE
+        if user != _ADMIN and not (known and readable and verb in {"list", "watch"}):
             raise forbidden(user, verb, target.group, target.plural, target.namespace)
         if table is None or not known:
             raise no_such_resource()
@@ -155,19 +157,20 @@ class Server:
     async def _one(self, exchange: Exchange, target: Target, table: Table) -> None:
         """Read or write a single object."""
         body, kind = exchange.message.body, exchange.message.headers.get("content-type", "")
+        dry = exchange.message.query.get("dryRun") == "All"
         if exchange.verb in {"create", "update"}:
             writing.refuse_protobuf(kind)
         match exchange.verb:
             case "get":
                 stored = writing.existing(table, target)
             case "create":
-                stored = writing.create(self.store, table, target, body)
+                stored = writing.create(self.store, table, target, body, dry=dry)
             case "update":
-                stored = writing.update(self.store, table, target, body)
+                stored = writing.update(self.store, table, target, body, dry=dry)
             case "patch":
-                stored = writing.patch(self.store, table, target, kind, body)
+                stored = writing.patch(self.store, table, target, kind, body, dry=dry)
             case _:
-                stored = writing.delete(self.store, table, target)
+                stored = writing.delete(self.store, table, target, dry=dry)
         code = 201 if exchange.verb == "create" else 200
         await exchange.reply.send(code, table.resource.head + stored.item[1:] + b"\n")
 

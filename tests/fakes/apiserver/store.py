@@ -107,8 +107,11 @@ class Store:
     def table_of_kind(self, kind: str) -> Table:
         return self._kinds[kind]
 
-    def put(self, table: Table, value: Mapping[str, Any], announce: int = 1) -> Stored:
-        """Create or update; uid and creationTimestamp are made where neither `value` nor what was before has them."""
+    def put(self, table: Table, value: Mapping[str, Any], announce: int = 1, *, dry: bool = False) -> Stored:
+        """Create or update; uid and creationTimestamp are made where neither `value` nor what was before has them.
+
+        A `dry` run returns what would be stored.
+        """
         metadata = dict(value.get("metadata") or {})
         if table.resource.namespaced:
             metadata.setdefault("namespace", "default")
@@ -117,9 +120,12 @@ class Store:
         before = {} if old is None else msgspec.json.decode(old.item)["metadata"]
         metadata.setdefault("uid", before.get("uid") or str(uuid.uuid4()))
         metadata.setdefault("creationTimestamp", before.get("creationTimestamp") or timestamp())
-        metadata["resourceVersion"] = str(self.next_version())
-        stored = _stored(key, self.version, {**value, "metadata": metadata})
-        self._commit(table, Change(key, self.version, old, stored, announce))
+        version = self.version + 1
+        metadata["resourceVersion"] = str(version)
+        stored = _stored(key, version, {**value, "metadata": metadata})
+        if not dry:
+            self.version = version
+            self._commit(table, Change(key, version, old, stored, announce))
         return stored
 
     def delete(self, table: Table, key: str, announce: int = 1) -> Stored:

@@ -39,7 +39,7 @@ def refuse_protobuf(content_type: str) -> None:
                           "application/json, application/yaml")  # fmt: skip
 
 
-def create(store: Store, table: Table, target: Target, body: bytes) -> Stored:
+def create(store: Store, table: Table, target: Target, body: bytes, *, dry: bool = False) -> Stored:
     """Create with defaults; raises StatusError for what is there already, or has no namespace to be in."""
     resource = table.resource
     value = read_object(body)
@@ -56,10 +56,10 @@ def create(store: Store, table: Table, target: Target, body: bytes) -> Stored:
         details = {"name": metadata["name"], "group": resource.group, "kind": resource.plural}
         raise StatusError(409, f'{shown} "{metadata["name"]}" already exists', reason="AlreadyExists", details=details)
     metadata["creationTimestamp"] = timestamp()
-    return store.put(table, with_defaults(resource, value, store))
+    return store.put(table, with_defaults(resource, value, store), dry=dry)
 
 
-def update(store: Store, table: Table, target: Target, body: bytes) -> Stored:
+def update(store: Store, table: Table, target: Target, body: bytes, *, dry: bool = False) -> Stored:
     stored = existing(table, target)
     value = read_object(body)
     wanted = value[_METADATA].get("resourceVersion")
@@ -70,10 +70,10 @@ def update(store: Store, table: Table, target: Target, body: bytes) -> Stored:
             "apply your changes to the latest version and try again",
             details={"name": target.name, "kind": target.plural},
         )
-    return _replace(store, table, target, msgspec.json.decode(stored.item), value)
+    return _replace(store, table, target, msgspec.json.decode(stored.item), value, dry=dry)
 
 
-def patch(store: Store, table: Table, target: Target, content_type: str, body: bytes) -> Stored:
+def patch(store: Store, table: Table, target: Target, content_type: str, body: bytes, *, dry: bool = False) -> Stored:
     """Apply a merge patch (RFC 7396) or a strategic one."""
     if content_type.split(";", maxsplit=1)[0].strip() not in MERGE_PATCHES:
         raise StatusError(415, "the body of the request was in an unknown format - accepted media types include: "
@@ -84,12 +84,14 @@ def patch(store: Store, table: Table, target: Target, content_type: str, body: b
     except msgspec.DecodeError as error:
         raise StatusError(400, f"error decoding patch: {error}") from None
     value = merged(before, change, strategic="strategic" in content_type)
-    return _replace(store, table, target, before, value)
+    return _replace(store, table, target, before, value, dry=dry)
 
 
-def delete(store: Store, table: Table, target: Target) -> Stored:
+def delete(store: Store, table: Table, target: Target, *, dry: bool = False) -> Stored:
     """Delete; with a Namespace goes what is in it, which a controller sees to in a real cluster."""
     stored = existing(table, target)
+    if dry:
+        return stored
     if target.plural == "namespaces":
         for other in store.tables.values():
             for key in [key for key in other.items if key.startswith(f"{target.name}/")]:
@@ -111,7 +113,8 @@ def merged(value: Any, change: Any, *, strategic: bool, field: str = "") -> Any:
         return _merged_list(value, change, MERGE_KEYS[field])
     if not isinstance(change, dict):
         return change
-    result = dict(value) if isinstance(value, dict) else {}
+    fresh = strategic and change.get("$patch") == "replace"
+    result = dict(value) if isinstance(value, dict) and not fresh else {}
     for name, part in change.items():
         if strategic and name.startswith("$"):
             continue  # the order of elements, which keys to retain: nothing here depends on them
@@ -132,7 +135,9 @@ def _merged_list(value: list[Any], change: list[Any], key: str) -> list[Any]:
     return list(elements.values())
 
 
-def _replace(store: Store, table: Table, target: Target, before: Mapping[str, Any], value: dict[str, Any]) -> Stored:
+def _replace(
+    store: Store, table: Table, target: Target, before: Mapping[str, Any], value: dict[str, Any], *, dry: bool
+) -> Stored:
     """Store an object's next version; the subresource `status` takes nothing but that, all else all but that."""
     if target.subresource == "status":
         value = {**before, "status": value.get("status")}
@@ -142,7 +147,10 @@ def _replace(store: Store, table: Table, target: Target, before: Mapping[str, An
         address = (before.get("spec") or {}).get("clusterIP")  # may be left out, but never changes
         held = {} if address is None else {"clusterIP": address}
         value["spec"] = _service_spec({**held, **(value.get("spec") or {})}, store)
-    return store.put(table, {**value, _METADATA: {**value[_METADATA], **where, **kept}})
+    kept["resourceVersion"] = before[_METADATA]["resourceVersion"]
+    value = {**value, _METADATA: {**value[_METADATA], **where, **kept}}
+    unchanged = {name: part for name, part in value.items() if name not in {"kind", "apiVersion"}} == before
+    return existing(table, target) if unchanged else store.put(table, value, dry=dry)
 
 
 def with_defaults(resource: Resource, value: dict[str, Any], store: Store) -> dict[str, Any]:
@@ -156,6 +164,8 @@ def with_defaults(resource: Resource, value: dict[str, Any], store: Store) -> di
             return {**value, "spec": _service_spec(value.get("spec") or {}, store), "status": {"loadBalancer": {}}}
         case "Pod":
             return {"status": {"phase": "Pending"}, **value}
+        case "Deployment" | "DaemonSet" | "PodDisruptionBudget" | "HorizontalPodAutoscaler":
+            return {**value, "status": {}}
         case _:
             return value
 
