@@ -10,26 +10,20 @@ import signal
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import uvloop
 
 from kubedns import __version__, log
 from kubedns.corefile.errors import CorefileErrors
-from kubedns.corefile.find import BUILT_IN, FindError, Found, find_corefile
-from kubedns.corefile.parse import parse
+from kubedns.corefile.find import FindError
 from kubedns.flags import USAGE, FlagError, Flags, parse_flags
-from kubedns.listeners.sockets import ListenError
 from kubedns.plugin.contract import StartError
 from kubedns.plugin.registry import PluginError, Registry, find_plugins
-from kubedns.server.configuration import Setting, configure
+from kubedns.server.configuration import Setting
 from kubedns.server.lifecycle import Server
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from kubedns.corefile.values import Corefile
-    from kubedns.server.configuration import Configuration
+from kubedns.server.loading import Loader
+from kubedns.server.reloading import Reloader, report
 
 EXIT_ERROR = 1
 EXIT_USAGE = 2
@@ -84,9 +78,9 @@ class Process:
     def __init__(self, flags: Flags, registry: Registry) -> None:
         """Nothing is read yet."""
         self._flags = flags
-        self._registry = registry
-        self._server = Server(self._load)
-        self._built_in = False
+        self._server = Server()
+        setting = Setting(registry, flags.port, Path.cwd(), flags.manifests)
+        self._reloader = Reloader(self._server, Loader(flags.conf, setting))
         self._ended: asyncio.Future[int] | None = None
         self._terminating = self._interrupted = False
         self._busy: set[asyncio.Task[None]] = set()
@@ -97,42 +91,20 @@ class Process:
         self._ended = loop.create_future()
         self._watch_signals(loop)  # before the start, which may wait for the cluster
         try:
-            configuration = await self._server.start()
+            configuration = await self._reloader.start()
         except (CorefileErrors, FindError, OSError, StartError) as error:
-            sys.stderr.write(_report(error))
+            sys.stderr.write(report(error))
             return EXIT_ERROR
         self._write_pidfile()
-        if not self._flags.quiet:
-            sys.stdout.write(banner(configuration))
-            sys.stdout.flush()
+        self._show("".join(f"{line}\n" for line in configuration.zone_lines()))
+        self._reloader.watch(configuration)
+        self._show(version_lines())
         if not configuration.groups:
             return 0
         try:
             return await self._ended
         finally:
             self._remove_pidfile()
-
-    def _load(self, previous: Mapping[Any, Any]) -> Configuration:
-        found = find_corefile(self._flags.conf)
-        corefile = self._parse(found)
-        if not corefile.blocks and not corefile.errors:
-            found = BUILT_IN
-            corefile = self._parse(found)
-        self._built_in = found.built_in
-        setting = Setting(self._registry, self._flags.port, Path.cwd(), self._flags.manifests)
-        return configure(corefile, setting, previous)
-
-    def _parse(self, found: Found) -> Corefile:
-        registry = self._registry
-        return parse(
-            found.text,
-            found.name,
-            directives=registry.order,
-            unsupported=registry.unsupported,
-            environment=os.environ,
-            path=found.path,
-            warn=log.server_log.warning,
-        )
 
     def _watch_signals(self, loop: asyncio.AbstractEventLoop) -> None:
         handlers = {
@@ -166,27 +138,14 @@ class Process:
 
     def _reload(self) -> None:
         log.server_log.info("SIGUSR1: Reloading")
-        self._spawn(self._reload_now())
+        self._spawn(self._reloader.reload())
 
     def _ignore_upgrade(self) -> None:
         log.server_log.warning("SIGUSR2: Ignored, kubedns does not upgrade in place")
 
-    async def _reload_now(self) -> None:
-        if self._built_in and self._flags.conf is None:
-            log.server_log.error("SIGUSR1: no Caddyfile loader with which to reload Caddyfile")
-            return
-        log.server_log.info("Reloading")
-        try:
-            await self._server.reload()
-        except Exception as error:  # noqa: BLE001 - whatever is wrong with the new configuration, the old one serves
-            text = _report(error).rstrip()
-            log.server_log.error(f"Restart failed: {text}")
-            log.server_log.error(f"SIGUSR1: starting with listener file descriptors: {text.splitlines()[0]}")
-            return
-        log.server_log.info("Reloading complete")
-
     async def _stop(self) -> None:
         """Stop all, in order; the process ends whatever goes wrong."""
+        self._reloader.stop()
         try:
             await self._server.close()
         except OSError as error:
@@ -195,8 +154,15 @@ class Process:
         await self._stop_plugins()
 
     async def _stop_plugins(self) -> None:
+        self._reloader.stop()
         failed = await self._server.stop_plugins()
         self._end(EXIT_HOOK_FAILED if failed else 0)
+
+    def _show(self, text: str) -> None:
+        """Print a part of the banner, which is seen at the start alone."""
+        if not self._flags.quiet:
+            sys.stdout.write(text)
+            sys.stdout.flush()
 
     def _spawn(self, work: Any) -> None:
         task = asyncio.get_running_loop().create_task(work)
@@ -225,18 +191,6 @@ class Process:
         if self._flags.pidfile:
             with contextlib.suppress(OSError):
                 Path(self._flags.pidfile).unlink()
-
-
-def banner(configuration: Configuration) -> str:
-    """Return what is printed once at start: each zone and where it is served, then the version."""
-    return "".join(f"{line}\n" for line in configuration.zone_lines()) + version_lines()
-
-
-def _report(error: Exception) -> str:
-    """Return an error as an operator needs it, ending in a newline."""
-    cure = getattr(error, "cure", None)
-    text = str(error).rstrip()
-    return f"{text}\n  {cure}\n" if cure and isinstance(error, ListenError) else f"{text}\n"
 
 
 if __name__ == "__main__":

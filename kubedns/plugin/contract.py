@@ -115,12 +115,21 @@ class Observes(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Watching:
+    """How often to look whether the Corefile has changed: each `interval`, give or take half of `jitter` (seconds)."""
+
+    interval: float
+    jitter: float
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """What a directive asks of the server rather than of queries."""
 
     addresses: tuple[str, ...] | None = None  # where the block listens; None: every address of both families
     debug: bool = False  # debug lines are logged
     stacktrace: bool = False  # a plugin's exception is logged with its traceback
+    watching: Watching | None = None  # the Corefile is followed; of several blocks the last one's counts
 
 
 class SetupModule(Protocol):

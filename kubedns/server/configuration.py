@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from types import ModuleType
 
     from kubedns.corefile.values import Block, Corefile, Directive, Key
+    from kubedns.plugin.contract import Watching
     from kubedns.plugin.registry import Registry
 
 # RFC 1035 §2.3.1; the root and reverse zones need no warning.
@@ -84,7 +85,7 @@ class Configuration:
     shared: Shared
     debug: bool
     fingerprint: str
-    warnings: tuple[str, ...] = ()
+    watching: Watching | None = None
 
     def zone_lines(self) -> Iterator[str]:
         """Yield the banner's lines: each zone and where it is served, sorted inside a listener."""
@@ -127,8 +128,16 @@ def configure(corefile: Corefile, setting: Setting, previous: Mapping[Any, Any])
         group.served.append(Served(claim.key.zone, chains[id(one)], one.observers))
         group.any_class |= not ANY_CLASS.isdisjoint(one.block.directives)
     plugins = [plugin for one in built for plugin in one.plugins]
-    debug = any(settings.debug for one in built for settings in one.settings)
-    return Configuration(groups, plugins, shared, debug, corefile.fingerprint)
+    every = [settings for one in built for settings in one.settings]
+    watching = [settings.watching for settings in every if settings.watching is not None]
+    return Configuration(
+        groups,
+        plugins,
+        shared,
+        debug=any(settings.debug for settings in every),
+        fingerprint=corefile.fingerprint,
+        watching=watching[-1] if watching else None,
+    )
 
 
 def _keyed(blocks: Sequence[Block], default_port: int, errors: list[CorefileError]) -> list[_Built]:

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
     from kubedns.server.configuration import Address, Configuration
 
+    # Makes a configuration, given what the one before kept to share; raises CorefileErrors.
+    Configure = Callable[[Mapping[Any, Any]], Configuration]
+
 COLLECTOR_THRESHOLDS = (50_000, 20, 100)  # objects more than went, young collections, middle collections
 LINGERING = "lingering"
 MOST_STOPPING = 5.0  # seconds that a plugin has to stop
@@ -29,11 +32,10 @@ DRAIN = 5.0  # seconds that queries in flight have once their listener takes no 
 
 
 class Server:
-    """One process's configuration and its listeners. `load` makes a configuration from the Corefile as it is now."""
+    """One process's configuration and its listeners."""
 
-    def __init__(self, load: Callable[[Mapping[Any, Any]], Configuration]) -> None:
-        """`load` is given what the configuration before kept to share, and raises CorefileErrors."""
-        self._load = load
+    def __init__(self) -> None:
+        """Nothing is read or opened yet."""
         self._listeners: dict[Address, tuple[UdpListener, TcpListener]] = {}
         self._stepper: Stepper | None = None
         self._connections = ConnectionLimit()
@@ -43,19 +45,19 @@ class Server:
         self._lingering: asyncio.Task[list[Exception]] | None = None
         self.configuration: Configuration | None = None
 
-    async def start(self) -> Configuration:
-        """Load, start plugins, open sockets, serve. Raises CorefileErrors, ListenError, or what a plugin raised."""
+    async def start(self, configure: Configure) -> Configuration:
+        """Configure, start plugins, open sockets, serve; raises CorefileErrors, ListenError, what a plugin raised."""
         self._stepper = Stepper(asyncio.get_running_loop())
         metrics.registry.register(self._counters)
         async with self._reloading:
-            return await self._replace(None)
+            return await self._replace(configure, None)
 
-    async def reload(self) -> Configuration:
-        """Read the Corefile again and switch to it; whatever goes wrong is raised and the old one goes on."""
+    async def reload(self, configure: Configure) -> Configuration:
+        """Switch to another configuration; whatever goes wrong is raised and the old one goes on."""
         async with self._reloading:
             if self._stopping:
                 raise StartError("the server stops")
-            return await self._replace(self.configuration)
+            return await self._replace(configure, self.configuration)
 
     async def close(self) -> None:
         """Wait for the plugins that linger; then take no more queries, answer those in flight, close every socket."""
@@ -90,8 +92,8 @@ class Server:
             self._lingering = asyncio.get_running_loop().create_task(_gather(work))
         return await asyncio.shield(self._lingering)
 
-    async def _replace(self, old: Configuration | None) -> Configuration:
-        new = self._load({} if old is None else old.shared.kept)
+    async def _replace(self, configure: Configure, old: Configuration | None) -> Configuration:
+        new = configure({} if old is None else old.shared.kept)
         kept = [] if old is None else list(_parts(old))
         started: list[Any] = []
         opened: dict[Address, tuple[UdpListener, TcpListener]] = {}

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Coroutine, Iterator
     from pathlib import Path
 
+    from kubedns.server.lifecycle import Configure
+
 PLUGIN = """
 class P:
     async def start(self):
@@ -43,23 +45,23 @@ def run(work: Coroutine[Any, Any, None]) -> None:
         runner.run(work)
 
 
-def server(folder: Path, start: str = "pass", stop: str = "pass") -> Server:
+def server(folder: Path, start: str = "pass", stop: str = "pass") -> tuple[Server, Configure]:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         port = taken.getsockname()[1]
     (folder / "mine.py").write_text(PLUGIN.format(start=start, stop=stop))
     text = f".:{port} {{\n    bind 127.0.0.1\n    mine\n    whoami\n}}\n"
     configuration = load(text, plugins=folder)
-    return Server(lambda _: configuration)
+    return Server(), lambda _: configuration
 
 
 def test_a_start_that_fails_names_the_plugin_and_stops_nothing(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     async def main() -> None:
-        starting = server(tmp_path, 'raise ValueError("boom")', 'print("stopped")')
+        starting, configure = server(tmp_path, 'raise ValueError("boom")', 'print("stopped")')
         with pytest.raises(StartError, match="plugin/mine: start: ValueError: boom\nTraceback"):
-            await starting.start()
+            await starting.start(configure)
         assert await starting.stop_plugins() == []
 
     run(main())
@@ -72,8 +74,8 @@ def test_a_stop_that_takes_too_long_is_left_behind(
     monkeypatch.setattr(lifecycle, "MOST_STOPPING", 0.1)
 
     async def main() -> None:
-        running = server(tmp_path, stop="import asyncio; await asyncio.sleep(60)")
-        await running.start()
+        running, configure = server(tmp_path, stop="import asyncio; await asyncio.sleep(60)")
+        await running.start(configure)
         await running.close()
         assert len(await running.stop_plugins()) == 1
 
@@ -84,8 +86,8 @@ def test_a_stop_that_takes_too_long_is_left_behind(
 def test_a_stop_that_awaits_the_task_it_cancelled_is_a_stop(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     async def main() -> None:
         stop = "import asyncio; t = asyncio.create_task(asyncio.sleep(60)); t.cancel(); await t"
-        running = server(tmp_path, stop=stop)
-        await running.start()
+        running, configure = server(tmp_path, stop=stop)
+        await running.start(configure)
         await running.close()
         assert await running.stop_plugins() == []
 
@@ -99,8 +101,8 @@ def test_what_the_kernel_holds_when_the_server_stops_is_answered(
     question = bytes.fromhex("000101000001000000000000") + b"\x07example\x03org\0" + b"\0\x01\0\x01"
 
     async def main() -> None:
-        running = server(tmp_path)
-        configuration = await running.start()
+        running, configure = server(tmp_path)
+        configuration = await running.start(configure)
         [address] = configuration.groups
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
             client.connect((address.host, address.port))

@@ -1,0 +1,329 @@
+"""A Corefile that changes under a running server: what is taken up, what is said, what is counted."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+from contextlib import asynccontextmanager
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import uvloop
+
+from kubedns import metrics
+from kubedns.plugin.registry import find_plugins
+from kubedns.server import reloading
+from kubedns.server.configuration import Setting
+from kubedns.server.lifecycle import Server
+from kubedns.server.loading import Loader
+from kubedns.server.reloading import Reloader
+from plugins import reload
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Coroutine
+    from contextlib import AbstractAsyncContextManager
+    from pathlib import Path
+
+    from kubedns.server.loading import Loaded
+
+    Begin = Callable[[str], AbstractAsyncContextManager["Running"]]
+
+TIME_ENOUGH = 20  # seconds
+START = ".:0 {\n    bind 127.0.0.1\n    reload 20ms 0s\n    whoami\n}\n"
+WITHOUT = START.replace("    reload 20ms 0s\n", "")
+BAD = START.replace("whoami", "whoamix")
+SHA = r"\[INFO\] plugin/reload: Running configuration SHA512 = ([0-9a-f]{128})"
+UNKNOWN = "Corefile:4 - Error during parsing: Unknown directive 'whoamix'"
+
+
+class CountedLoader(Loader):
+    looks = 0
+
+    def again(self) -> Loaded:
+        try:
+            return super().again()
+        finally:
+            self.looks += 1
+
+
+class Running:
+    """A server with its reloader, and what it has said."""
+
+    def __init__(self, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        self.path = folder / "Corefile"
+        self.server = Server()
+        self.loader = CountedLoader(str(self.path), Setting(find_plugins(None), 53, folder))
+        self.reloader = Reloader(self.server, self.loader)
+        self._capsys = capsys
+        self._said: list[str] = []
+
+    def write(self, text: str) -> None:
+        """Put a new file in the place of the old one, as an editor does; it is not half there at any time."""
+        new = self.path.with_name("new")
+        new.write_text(text)
+        os.utime(new, (1_000_000_000, 1_000_000_000))  # long settled
+        new.replace(self.path)
+
+    async def look(self, times: int = 2) -> None:
+        """Return once the file, as it is now, has been looked at from beginning to end."""
+        wanted = self.loader.looks + 2 * times + 1  # a look reads twice where something is new
+        async with asyncio.timeout(TIME_ENOUGH):
+            while self.loader.looks < wanted:  # noqa: ASYNC110 - a thread counts
+                await asyncio.sleep(0.005)
+        async with self.reloader._turn:  # noqa: SLF001 - what the last look led to is over
+            pass
+
+    def said(self) -> list[str]:
+        """Return the lines since the last call, without the file's folder."""
+        return self._capsys.readouterr().out.replace(f"{self.path.parent}/", "").splitlines()
+
+
+@asynccontextmanager
+async def running(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, text: str
+) -> AsyncIterator[Running]:
+    monkeypatch.setattr(reload, "SHORTEST_INTERVAL", 0.001)
+    monkeypatch.setattr(reloading.failures, "value", 0)
+    one = Running(folder, capsys)
+    one.write(text)
+    one.reloader.watch(await one.reloader.start())
+    try:
+        yield one
+    finally:
+        one.reloader.stop()
+        await one.server.close()
+        assert await one.server.stop_plugins() == []
+
+
+def run(work: Coroutine[Any, Any, None]) -> None:
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(work)
+
+
+def exposed() -> dict[str, float]:
+    """Return the samples of this plugin: by the hash where there is one."""
+    samples = [sample for family in metrics.registry.collect() for sample in family.samples]
+    return {
+        "".join(["failed" if one.name.endswith("failed_total") else one.labels["value"]]): one.value
+        for one in samples
+        if one.name.startswith("coredns_reload_")
+    }
+
+
+@pytest.fixture
+def begin(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Begin:
+    return partial(running, tmp_path, capsys, monkeypatch)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [f"{START}# x\n", START.replace("    whoami", "\twhoami   # x"), f"{START}\n\n\n"],
+    ids=["comment behind all", "blanks and a comment in a line", "empty lines behind all"],
+)
+def test_what_is_no_change(text: str, begin: Begin) -> None:
+    async def main() -> None:
+        async with begin(START) as one:
+            assert re.fullmatch(SHA, "\n".join(one.said()))
+            one.write(text)
+            await one.look()
+            assert one.said() == []
+            assert exposed() == {"failed": 0}
+
+    run(main())
+
+
+@pytest.mark.parametrize("text", [f"# x\n{START}", START.replace("whoami", "log\n    whoami"), f"\n{START}"])
+def test_a_change(text: str, begin: Begin) -> None:
+    async def main() -> None:
+        async with begin(START) as one:
+            [first] = one.said()
+            one.write(text)
+            await one.look()
+            said = one.said()
+            assert said[0] == "[INFO] Reloading"
+            assert said[2:] == ["[INFO] Reloading complete"]
+            found = re.fullmatch(SHA, said[1])
+            assert found is not None
+            assert said[1] != first
+            assert exposed() == {"failed": 0, found[1]: 1}
+
+    run(main())
+
+
+def test_a_wrong_file_is_tried_once_and_the_old_text_is_a_change_again(begin: Begin) -> None:
+    async def main() -> None:
+        async with begin(START) as one:
+            before = one.server.configuration
+            one.said()
+            one.write(BAD)
+            await one.look()
+            said = one.said()
+            assert said[0] == "[INFO] Reloading"
+            assert said[1] == f"[ERROR] Restart failed: {UNKNOWN}"
+            assert "  --> Corefile:4:5" in said
+            failed = "plugin/reload: Corefile changed but reload failed: starting with listener file descriptors"
+            assert said[-1] == f"[ERROR] {failed}: {UNKNOWN}"
+            assert one.server.configuration is before
+            [tried] = exposed().keys() - {"failed"}
+            await one.look()
+            assert one.said() == []
+            assert exposed() == {"failed": 1, tried: 1}
+            one.write(START)
+            await one.look()
+            assert [line for line in one.said() if "SHA512" not in line] == [
+                "[INFO] Reloading",
+                "[INFO] Reloading complete",
+            ]
+            [good] = exposed().keys() - {"failed"}
+            assert good != tried
+            assert exposed()["failed"] == 1
+
+    run(main())
+
+
+def test_what_does_not_parse_is_warned_of_at_each_look(begin: Begin) -> None:
+    async def main() -> None:
+        async with begin(START) as one:
+            one.said()
+            one.write(".:0 {\n    whoami")
+            await one.look(4)
+            said = [line for line in one.said() if line.startswith("[")]
+            warning = "Corefile parse failed: Corefile:2 - Syntax error: Unexpected token 'whoami', expecting '}'"
+            assert set(said) == {f"[WARNING] plugin/reload: {warning}"}
+            assert len(said) >= 3
+            assert exposed() == {"failed": 0}
+            one.write(START)
+            await one.look()
+            assert [line for line in one.said() if not line.startswith(("[WARNING]", " "))] == []
+
+    run(main())
+
+
+def test_a_file_that_is_gone_is_nothing(begin: Begin) -> None:
+    async def main() -> None:
+        async with begin(START) as one:
+            one.said()
+            one.path.unlink()
+            await one.look()
+            one.write(START)
+            await one.look()
+            assert one.said() == []
+            assert exposed() == {"failed": 0}
+
+    run(main())
+
+
+@pytest.mark.parametrize("text", ["", "# nothing\n", "(snippet) {\n    log\n}\n"])
+def test_a_file_without_a_block_leaves_the_old_configuration(text: str, begin: Begin) -> None:
+    async def main() -> None:
+        async with begin(START) as one:
+            before = one.server.configuration
+            one.said()
+            one.write(text)
+            await one.look()
+            said = one.said()
+            assert said[1] == "[ERROR] Restart failed: Corefile: no server block in it"
+            assert said[-1].endswith("starting with listener file descriptors: Corefile: no server block in it")
+            assert one.server.configuration is before
+            assert exposed()["failed"] == 1
+            await one.reloader.reload()
+            assert one.said()[-1].startswith("[ERROR] SIGUSR1: starting with listener file descriptors: Corefile: no ")
+            assert one.server.configuration is before
+
+    run(main())
+
+
+def test_a_file_without_reload_is_watched_on(begin: Begin) -> None:
+    async def main() -> None:
+        async with begin(START) as one:
+            one.write(WITHOUT)
+            await one.look()
+            assert one.server.configuration is not None
+            assert one.server.configuration.watching is None
+            one.said()
+            one.write(f"# again\n{WITHOUT}")
+            await one.look()
+            assert one.said()[-1] == "[INFO] Reloading complete"
+
+    run(main())
+
+
+def test_a_server_that_never_had_reload_is_not_watched_until_it_has(begin: Begin) -> None:
+    async def main() -> None:
+        async with begin(WITHOUT) as one:
+            assert one.said() == []
+            one.write(START)
+            await asyncio.sleep(0.1)
+            assert one.loader.looks == 0
+            await one.reloader.reload()
+            assert re.fullmatch(f"\\[INFO\\] Reloading\n{SHA}\n\\[INFO\\] Reloading complete", "\n".join(one.said()))
+            one.write(f"# again\n{START}")
+            await one.look()
+            assert one.said()[-1] == "[INFO] Reloading complete"
+
+    run(main())
+
+
+def test_a_signal_reloads_what_has_not_changed_and_counts_nothing(begin: Begin) -> None:
+    async def main() -> None:
+        async with begin(START) as one:
+            [first] = one.said()
+            before = one.server.configuration
+            await one.reloader.reload()
+            assert one.said() == ["[INFO] Reloading", first, "[INFO] Reloading complete"]
+            assert one.server.configuration is not before
+            one.write(BAD)
+            await one.reloader.reload()
+            assert f"[ERROR] SIGUSR1: starting with listener file descriptors: {UNKNOWN}" in one.said()
+            assert exposed()["failed"] <= 1  # the watcher may have tried it as well
+
+    run(main())
+
+
+def test_an_imported_file_counts(begin: Begin, tmp_path: Path) -> None:
+    folder = tmp_path
+    (folder / "more.conf").write_text("log\n")
+
+    async def main() -> None:
+        async with begin(START.replace("whoami", "import more.conf\n    whoami")) as one:
+            one.said()
+            (folder / "other.conf").write_text("log\nerrors\n")
+            (folder / "other.conf").replace(folder / "more.conf")
+            await one.look()
+            assert one.said()[-1] == "[INFO] Reloading complete"
+
+    run(main())
+
+
+def test_an_import_that_finds_nothing_is_warned_of_once_a_load(begin: Begin) -> None:
+    async def main() -> None:
+        text = START.replace("whoami", "import none/*\n    whoami")
+        async with begin(text) as one:
+            assert len([line for line in one.said() if line.startswith("[WARNING]")]) == 1
+            await one.look(3)
+            assert one.said() == []
+            await one.reloader.reload()
+            assert len([line for line in one.said() if line.startswith("[WARNING]")]) == 1
+
+    run(main())
+
+
+def test_a_file_is_taken_up_whole_though_it_is_written_slowly(begin: Begin) -> None:
+    async def main() -> None:
+        async with begin(START) as one:
+            one.said()
+            whole = START.replace("whoami", "log\n    errors\n    whoami")
+            with one.path.open("w") as file:
+                for at in range(0, len(whole), 5):
+                    file.write(whole[at : at + 5])
+                    file.flush()
+                    await asyncio.sleep(0.01)
+            await one.look()
+            said = [line for line in one.said() if line.startswith("[INFO]") and "SHA512" not in line]
+            assert said == ["[INFO] Reloading", "[INFO] Reloading complete"]
+            assert one.server.configuration is not None
+            assert [name for name, _ in one.server.configuration.plugins] == ["errors", "log", "whoami"]
+
+    run(main())
