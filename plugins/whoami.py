@@ -27,6 +27,8 @@ def setup(directive: Directive, _: ServerBlock) -> Whoami:
 class Whoami:
     """The last of a chain: it answers everything."""
 
+    cacheable = True
+
     async def resolve(self, query: Query, _: Next) -> Reply:
         """Nothing in the answer section: the client's address and an SRV record of its port come as additional.
 

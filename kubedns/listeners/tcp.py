@@ -8,7 +8,7 @@ import traceback
 from dataclasses import dataclass
 from typing import cast
 
-from kubedns.listeners import Answer
+from kubedns.listeners import Answer, ReadyReplies
 from kubedns.listeners.counters import TcpCounters
 from kubedns.listeners.deadlines import Wheel
 from kubedns.listeners.sockets import BACKLOG
@@ -168,7 +168,7 @@ class Connection(asyncio.Protocol):
         listener = self.listener
         listener.counters.received += 1
         try:
-            reply = listener.answer(message, self.client, now)
+            reply = listener.ready[self.client.ipv6](message, now) or listener.answer(message, self.client, now)
         except Exception:  # noqa: BLE001 - the other messages are to have their replies
             listener.counters.failed += 1
             server_log.error(f"{listener.answer!r} failed on a message\n{traceback.format_exc().rstrip()}")
@@ -234,9 +234,9 @@ def _plain(address: tuple[str, int]) -> tuple[str, int]:
 
 
 class TcpListener:
-    """Accepts a listening socket's connections, hands their messages to `answer` and sends what it returns.
+    """Accepts a listening socket's connections, hands their messages to `ready`, then `answer`, and sends the replies.
 
-    `answer` may be set to another one at any time, for open connections too.
+    Both may be set to others at any time, for open connections too.
     """
 
     def __init__(
@@ -250,6 +250,7 @@ class TcpListener:
         sock.settimeout(0)
         self.sock = sock
         self.answer = answer
+        self.ready = ReadyReplies()
         self.settings = settings or TcpSettings()
         self.limit = limit or ConnectionLimit()
         self.counters = TcpCounters()

@@ -7,7 +7,7 @@ import traceback
 from functools import partial
 from typing import Protocol
 
-from kubedns.listeners import Answer
+from kubedns.listeners import Answer, ReadyReplies
 from kubedns.listeners.counters import UdpCounters
 from kubedns.listeners.mmsg import BATCH, IPV4, IPV6, Receiver, Sender, usable
 from kubedns.listeners.portable import PortableReceiver, PortableSender
@@ -62,9 +62,9 @@ def _text(host: bytes) -> str:
 
 
 class UdpListener:
-    """Hands a bound socket's datagrams to `answer` and sends what it returns.
+    """Hands a bound socket's datagrams to `ready`, then to `answer`, and sends what they return.
 
-    `answer` may be set to another one at any time; the queries that wait for the old one's replies still get them.
+    Both may be set to others at any time; the queries that wait for the old one's replies still get them.
     """
 
     def __init__(
@@ -74,6 +74,7 @@ class UdpListener:
         sock.settimeout(0)
         self.sock = sock
         self.answer = answer
+        self.ready = ReadyReplies()
         self.counters = UdpCounters()
         self.most_pending = most_pending
         self.pending = 0
@@ -129,28 +130,37 @@ class UdpListener:
         self.sock.close()
 
     def _readable(self) -> None:
-        receive, send, answer = self._receiver.receive, self._sender.send, self.answer
+        receive, send, ask = self._receiver.receive, self._sender.send, self._ask
+        ipv4, ipv6 = self.ready
+        both = self.sock.family == socket.AF_INET6  # families, or IPv6 alone
         now = time.monotonic()
         for _ in range(BATCHES_A_WAKE_UP):
             datagrams, peers = receive()
             replies: list[bytes] = []
             answered: list[bytes] = []
             for datagram, peer in zip(datagrams, peers, strict=True):
-                try:
-                    reply = answer(datagram, UdpClient(peer), now)
-                except Exception:  # noqa: BLE001 - the other datagrams are to have their replies
-                    self.counters.failed += 1
-                    server_log.error(f"{answer!r} failed on a datagram\n{traceback.format_exc().rstrip()}")
-                    continue
-                if isinstance(reply, bytes):
+                ready = ipv6 if both and not peer.startswith(MAPPED, 8) else ipv4
+                reply = ready(datagram, now) or ask(datagram, peer, now)
+                if reply is not None:
                     replies.append(reply)
                     answered.append(peer)
-                elif reply is not None:
-                    self._wait_for(reply, peer)
             if replies:
                 send(replies, answered)
             if len(datagrams) < BATCH:
                 return
+
+    def _ask(self, datagram: bytes, peer: bytes, now: float) -> bytes | None:
+        """Return a reply that comes at once; one that has to be waited for leaves later."""
+        try:
+            reply = self.answer(datagram, UdpClient(peer), now)
+        except Exception:  # noqa: BLE001 - the other datagrams are to have their replies
+            self.counters.failed += 1
+            server_log.error(f"{self.answer!r} failed on a datagram\n{traceback.format_exc().rstrip()}")
+            return None
+        if reply is None or isinstance(reply, bytes):
+            return reply
+        self._wait_for(reply, peer)
+        return None
 
     def _wait_for(self, reply: asyncio.Future[bytes | None], peer: bytes) -> None:
         if self.pending >= self.most_pending:

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     Next = Callable[[Query], Awaitable[Reply]]
     # Query, RCODE, octets of the reply that a plugin made (0: none did), seconds that it took.
     Observer = Callable[[Query, int, int, float], None]
+    # Query, RCODE and octets of a reply that may be given again.
+    KeptObserver = Callable[[Query, int, int], "Exchanges"]
 
 Kept = TypeVar("Kept")
 
@@ -111,6 +113,26 @@ class Observes(Protocol):
 
         Exchanges that no server block answered, or that ended in an exception, are those of the zone `dropped`.
         """
+        ...
+
+
+class Exchanges(Protocol):
+    """Exchanges that an observer tells from others no more; equal ones count as one (it has a hash)."""
+
+    def add(self, count: int, seconds: float) -> None:
+        """Count so many more, which took that long together."""
+        ...
+
+
+@runtime_checkable
+class ObservesKept(Observes, Protocol):
+    """An observer that need not be told of an exchange at once whose reply was given again without asking a plugin.
+
+    In a server block with another kind of observer no reply is given again in that way.
+    """
+
+    def observe_kept(self, server: str, zone: str) -> KeptObserver:
+        """Return what is asked once for a reply that is kept; what it returns is added to when somebody looks."""
         ...
 
 

@@ -72,6 +72,10 @@ class _Built:
         return [(name, plugin) for name, plugin in self.plugins if hasattr(plugin, "resolve")]
 
     @property
+    def cacheable(self) -> bool:
+        return all(getattr(plugin, "cacheable", False) is True for _, plugin in self.links)
+
+    @property
     def observers(self) -> tuple[Observes, ...]:
         return tuple(plugin for _, plugin in self.plugins if isinstance(plugin, Observes))
 
@@ -125,7 +129,7 @@ def configure(corefile: Corefile, setting: Setting, previous: Mapping[Any, Any])
     chains = {id(one): link_chain(one.links) for one in built}
     for claim, one in claims:
         group = groups.setdefault(Address(claim.key.transport, claim.address, claim.key.port), Group())
-        group.served.append(Served(claim.key.zone, chains[id(one)], one.observers))
+        group.served.append(Served(claim.key.zone, chains[id(one)], one.observers, one.cacheable))
         group.any_class |= not ANY_CLASS.isdisjoint(one.block.directives)
     plugins = [plugin for one in built for plugin in one.plugins]
     every = [settings for one in built for settings in one.settings]

@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from time import perf_counter
 from typing import TYPE_CHECKING, NamedTuple
 
-from kubedns.plugin.contract import ResolveError
+from kubedns.listeners import ReadyReplies
+from kubedns.plugin.contract import ObservesKept, ResolveError
 from kubedns.plugin.zones import Zones
 from kubedns.server.panics import Panics
+from kubedns.server.wirecache import WireCache, shelves
 from kubedns.wire.errors import QueryError
 from kubedns.wire.name import ROOT, name, suffixes
 from kubedns.wire.numbers import Rcode, RRClass, RRType
@@ -17,9 +19,9 @@ from kubedns.wire.query import Query, parse_query
 from kubedns.wire.reply import Reply, bad_version
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
-    from kubedns.plugin.contract import Next, Observer, Observes
+    from kubedns.plugin.contract import Exchanges, Next, Observer, Observes
     from kubedns.server.stepping import Stepper
     from kubedns.wire.client import Client
 
@@ -45,24 +47,38 @@ DROPPED = "dropped"  # the zone of exchanges that no server block answered
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Served:
-    """A zone as a listener serves it; `chain` None: its block has no plugins."""
+    """A zone as a listener serves it; `chain` None: its block has no plugins.
+
+    `cacheable`: each plugin of the chain agrees that a reply is given again while it holds.
+    """
 
     zone: str
     chain: Next | None
     observers: tuple[Observes, ...] = ()
+    cacheable: bool = False
 
 
 class _Entry(NamedTuple):
-    """A zone of this listener."""
+    """A zone of this listener; `observe_kept` None: its replies are not kept."""
 
     chain: Next | None
     observe: Observer | None
+    observe_kept: Callable[[Query, int, int], Sequence[Exchanges]] | None
+
+
+class _Asked(NamedTuple):
+    """What an answer needs besides its reply."""
+
+    message: bytes
+    query: Query
+    entry: _Entry
+    started: float
 
 
 class Dispatcher:
     """Answers what comes to one listener, by the server block whose zone is the longest that holds the name."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what one listener serves, and what all share
         self,
         address: str,
         served: Iterable[Served],
@@ -70,22 +86,33 @@ class Dispatcher:
         *,
         any_class: bool = False,
         observers: Sequence[Observes] = (),
+        wirecache: WireCache | None = None,
     ) -> None:
         """`address` is how log lines name the listener: `dns://:53`; `observers` see what no server block answers."""
+        self.shelves = shelves()
+        self._wirecache = wirecache or WireCache()
         self._panics = Panics(address)
         self._zones = Zones(
-            (name(one.zone), _Entry(one.chain, _observer(one.observers, address, one.zone))) for one in served
+            (
+                name(one.zone),
+                _Entry(one.chain, _observer(one.observers, address, one.zone), _kept_observer(one, address)),
+            )
+            for one in served
         )
         self._stepper = stepper
         self._any_class = any_class
         self._dropped = _observer(observers, address, DROPPED)
 
-    def answer(self, datagram: bytes, client: Client, _now: float) -> bytes | asyncio.Future[bytes | None] | None:
+    def ready(self, transport: str) -> ReadyReplies:
+        """Return what is asked before `answer`, which it may spare."""
+        return ReadyReplies(self.shelves[transport, False].get, self.shelves[transport, True].get)
+
+    def answer(self, message: bytes, client: Client, _now: float) -> bytes | asyncio.Future[bytes | None] | None:
         """Return the reply's octets, or a future of them where a plugin waits; None means silence."""
         try:
-            query = parse_query(datagram, client)
+            query = parse_query(message, client)
         except QueryError as error:
-            return self._reject(error, datagram, client)
+            return self._reject(error, message, client)
         if query.rrclass != RRClass.IN and not self._any_class:
             return self._drop(query, REFUSED)
         if query.edns is not None and query.edns.version:
@@ -94,7 +121,7 @@ class Dispatcher:
         if entry is None or entry.chain is None:
             return self._drop(query, REFUSED)
         query.lookup = self.resolve
-        return self._stepper.run(self._reply(query, entry.chain, entry.observe))
+        return self._stepper.run(self._reply(_Asked(message, query, entry, perf_counter()), entry.chain))
 
     async def resolve(self, query: Query) -> Reply:
         """Answer a question that a plugin has, as if its client had asked this listener; failures are replies."""
@@ -106,14 +133,14 @@ class Dispatcher:
         started = perf_counter()
         reply = await self._ask(query, entry.chain)
         if entry.observe is not None:
-            self._compose(query, reply, entry.observe, started)
+            self._compose(_Asked(b"", query, entry._replace(observe_kept=None), started), reply)
         return reply
 
-    async def _reply(self, query: Query, chain: Next, observe: Observer | None) -> bytes:
-        started = perf_counter()
-        return self._compose(query, await self._ask(query, chain), observe, started)
+    async def _reply(self, asked: _Asked, chain: Next) -> bytes:
+        return self._compose(asked, await self._ask(asked.query, chain))
 
-    def _compose(self, query: Query, reply: Reply, observe: Observer | None, started: float) -> bytes:
+    def _compose(self, asked: _Asked, reply: Reply) -> bytes:
+        message, query, entry, started = asked
         if reply is SERVFAIL:
             return self._drop(query, SERVFAIL)
         try:
@@ -121,8 +148,11 @@ class Dispatcher:
         except Exception as error:  # noqa: BLE001 - a plugin's records may be anything
             self._panics.record(error)
             return self._drop(query, SERVFAIL)
-        if observe is not None:
-            observe(query, reply.rcode, 0 if reply in UNMADE else len(octets), perf_counter() - started)
+        if entry.observe is not None:
+            entry.observe(query, reply.rcode, 0 if reply in UNMADE else len(octets), perf_counter() - started)
+        if entry.observe_kept is not None:
+            shelf = self.shelves[query.client.transport, query.client.ipv6]
+            self._wirecache.offer(shelf, message, query, reply, octets, entry.observe_kept)
         return octets
 
     async def _ask(self, query: Query, chain: Next) -> Reply:
@@ -170,6 +200,15 @@ class Dispatcher:
             if found is None or found.chain is not entry.chain:
                 found = entry
         return found
+
+
+def _kept_observer(one: Served, server: str) -> Callable[[Query, int, int], Sequence[Exchanges]] | None:
+    """Return what tells all observers' ways of counting a reply's further sendings; None: it may not be given again."""
+    observers = [observer for observer in one.observers if isinstance(observer, ObservesKept)]
+    if not one.cacheable or len(observers) < len(one.observers):
+        return None
+    told = [observer.observe_kept(server, one.zone) for observer in observers]
+    return lambda query, rcode, size: [observe(query, rcode, size) for observe in told]
 
 
 def _observer(observers: Sequence[Observes], server: str, zone: str) -> Observer | None:

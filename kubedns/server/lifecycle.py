@@ -16,6 +16,7 @@ from kubedns.plugin.contract import Begins, Lingers, Observes, StartError, Start
 from kubedns.server.dispatch import Dispatcher
 from kubedns.server.listener_metrics import listener_families
 from kubedns.server.stepping import Stepper
+from kubedns.server.wirecache import WireCache
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Mapping
@@ -81,6 +82,7 @@ class Server:
         if self._stepper is not None:
             self._stepper.close()
             metrics.registry.unregister(self._counters)
+            metrics.fold_first.pop(self, None)
             self._stepper = None
         return failed
 
@@ -120,14 +122,23 @@ class Server:
         self._listeners |= opened
         gone = [self._listeners.pop(address) for address in self._listeners.keys() - new.groups.keys()]
         assert self._stepper is not None  # noqa: S101 - made by start()
+        wirecache = WireCache()
+        metrics.fold()  # what the one before has not told yet
+        metrics.fold_first[self] = wirecache.fold
         observers = [plugin for _, plugin in new.plugins if isinstance(plugin, Observes)][:1]
         for address, listeners in self._listeners.items():
             group = new.groups[address]
             dispatcher = Dispatcher(
-                str(address), group.served, self._stepper, any_class=group.any_class, observers=observers
+                str(address),
+                group.served,
+                self._stepper,
+                any_class=group.any_class,
+                observers=observers,
+                wirecache=wirecache,
             )
-            for listener in listeners:
-                listener.answer = dispatcher.answer
+            udp, tcp = listeners
+            udp.answer, udp.ready = dispatcher.answer, dispatcher.ready("udp")
+            tcp.answer, tcp.ready = dispatcher.answer, dispatcher.ready("tcp")
         for part in _parts(new):
             if isinstance(part, Begins):
                 part.begin()

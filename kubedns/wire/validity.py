@@ -14,12 +14,18 @@ class Tally(Protocol):
 class Token(Protocol):
     """Something a reply was made from: stale once that has changed, and for ever after."""
 
-    stale: bool
+    @property
+    def stale(self) -> bool:
+        """Whether it has changed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Validity:
-    """Until when (monotonic seconds), and while what is unchanged, a reply may be given again without asking."""
+    """Until when (monotonic seconds), and while what is unchanged, a reply may be given again without asking.
+
+    Where `until` is NEVER's, the very octets are for one query alone, as those of a forwarded reply whose TTLs count
+    down; what is made of them, such as a cache's entry, still holds no longer than the tokens.
+    """
 
     until: float = math.inf
     tokens: tuple[Token, ...] = field(default=())

@@ -32,6 +32,8 @@ def setup(directive: Directive, _: ServerBlock) -> Errors:
 class Errors:
     """Logs the ResolveErrors of all plugins behind it, and hands them on."""
 
+    cacheable = True
+
     def __init__(self, options: Options) -> None:
         self.settings = Settings(stacktrace=options.stacktrace)
         self._periods = tuple(Period(rule) for rule in options.rules)

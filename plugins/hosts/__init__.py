@@ -38,6 +38,8 @@ def setup(directive: Directive, block: ServerBlock) -> Hosts:
 class Hosts:
     """The plugin: the file's records, then those of the Corefile."""
 
+    cacheable = True
+
     def __init__(self, options: Options, file: HostsFile) -> None:
         """`file` is started and stopped by whoever keeps it."""
         self.file = file

@@ -45,6 +45,8 @@ def setup(directive: Directive, block: ServerBlock) -> Kubernetes:
 class Kubernetes:
     """The plugin: finds a name's zone, and keeps what has been compiled for it until its data changes."""
 
+    cacheable = True
+
     def __init__(self, options: Options, cluster: Cluster, own: Sequence[bytes]) -> None:
         """`own` are the server's own addresses, packed; see Zone."""
         self._cluster = cluster

@@ -104,7 +104,7 @@ class Turning(Reply):
             zone=reply.zone,
             tallies=reply.tallies,
         )
-        self._lasting = reply.lasting
+        self._lasting = reply.lasting if turn is None else NEVER  # weights may change, and each order is drawn anew
         self._turn = turn
         ends = accumulate((len(run.records) for section in runs for run in section), initial=0)
         every = [run for section in runs for run in section]
@@ -122,7 +122,7 @@ class Turning(Reply):
 
     @property
     def lasting(self) -> Validity:
-        """The validity of the reply that it was made of."""
+        """The validity of the reply that it was made of; NEVER where weights are drawn."""
         return self._lasting
 
     def body(self, query: Query) -> Body:

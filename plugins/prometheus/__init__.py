@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from prometheus_client.metrics_core import Metric
 
     from kubedns.corefile.values import Directive, Property
-    from kubedns.plugin.contract import Observer, ServerBlock
+    from kubedns.plugin.contract import KeptObserver, Observer, ServerBlock
 
 __all__ = ["Prometheus", "process", "setup"]
 
@@ -76,6 +76,11 @@ class Prometheus:
         handlers = [*self._handlers(), ""]
         return exchanges.observer(exchanges.Labels(server, zone), handlers[handlers.index("prometheus") + 1])
 
+    def observe_kept(self, server: str, zone: str) -> KeptObserver:
+        """As observe(), for replies that are given again without asking a plugin."""
+        handlers = [*self._handlers(), ""]
+        return exchanges.kept_observer(exchanges.Labels(server, zone), handlers[handlers.index("prometheus") + 1])
+
     def enabled(self) -> Iterator[list[str]]:
         """Yield server, zone, view and name of each plugin of the block that sees queries."""
         for server in self._servers:
@@ -97,6 +102,7 @@ class Prometheus:
 
 async def _render() -> tuple[bytes, bytes]:
     """Return the exposition, plain and as gzip."""
+    metrics.fold()
     pieces = await render(metrics.registry)
     return b"".join(pieces), await compress(pieces)
 

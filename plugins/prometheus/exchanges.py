@@ -15,7 +15,7 @@ from kubedns.wire.numbers import MAXIMUM_SIZE, Rcode
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from kubedns.plugin.contract import Observer
+    from kubedns.plugin.contract import KeptObserver, Observer
     from kubedns.wire.query import Query
 
     Key = tuple[str, bool, int, int, bool, str]  # a Kind, made without its class: for each query
@@ -64,6 +64,34 @@ class Series:
         self.durations: list[float] = [0] * (len(DURATIONS) + 2)
         self.sizes = {transport: ([0] * (len(SIZES) + 2), [0] * (len(SIZES) + 2)) for transport in ("udp", "tcp")}
 
+    def count(self, kind: Key, asked: int, size: int, count: int) -> None:
+        """Count exchanges of a kind, each of so many octets, but for their durations."""
+        counted = self.kinds.get(kind)
+        if counted is None:
+            counted = _new_count(self.kinds, kind)
+        counted[0] += count
+        queries, replies = self.sizes[kind[0]]
+        queries[BUCKETS[asked]] += count
+        queries[-1] += asked * count
+        replies[BUCKETS[size] if size <= MAXIMUM_SIZE else -2] += count
+        replies[-1] += size * count
+
+
+class Again(NamedTuple):
+    """Exchanges of one series that are alike in all that is counted."""
+
+    series: Series
+    kind: Key
+    asked: int  # octets
+    size: int  # octets
+
+    def add(self, count: int, seconds: float) -> None:
+        """Count exchanges that took far less than the shortest bound each."""
+        if count:
+            self.series.count(self.kind, self.asked, self.size, count)
+            self.series.durations[0] += count
+            self.series.durations[-1] += seconds
+
 
 class Labels(NamedTuple):
     """Which series: `view` is empty until there are views."""
@@ -82,32 +110,30 @@ def observer(labels: Labels, plugin: str) -> Observer:
     It is called for each query: a microsecond here is a tenth of what an answer takes.
     """
     series = every_series.setdefault(labels, Series())
-    kinds, durations, sizes = series.kinds, series.durations, series.sizes
+    durations = series.durations
 
     def observe(query: Query, rcode: int, size: int, seconds: float) -> None:
-        client, rrtype, edns, asked = query.client, query.rrtype, query.edns, query.size
-        transport = client.transport
-        kind = (
-            transport,
-            client.ipv6,
-            rrtype if rrtype in TYPES else OTHER,
-            rcode,
-            edns is not None and edns.flags & DO != 0,
-            plugin if size else "",
-        )
-        count = kinds.get(kind)
-        if count is None:
-            count = _new_count(kinds, kind)
-        count[0] += 1
+        series.count(_kind(query, rcode, plugin if size else ""), query.size, size, 1)
         durations[bisect_left(DURATIONS, seconds) if seconds > SHORTEST else 0] += 1
         durations[-1] += seconds
-        queries, replies = sizes[transport]
-        queries[BUCKETS[asked]] += 1
-        queries[-1] += asked
-        replies[BUCKETS[size] if size <= MAXIMUM_SIZE else -2] += 1
-        replies[-1] += size
 
     return observe
+
+
+def kept_observer(labels: Labels, plugin: str) -> KeptObserver:
+    """Return what tells as which exchanges of a series a reply's further sendings are counted."""
+    series = every_series.setdefault(labels, Series())
+
+    def observe(query: Query, rcode: int, size: int) -> Again:
+        return Again(series, _kind(query, rcode, plugin if size else ""), query.size, size)
+
+    return observe
+
+
+def _kind(query: Query, rcode: int, plugin: str) -> Key:
+    client, rrtype, edns = query.client, query.rrtype, query.edns
+    do = edns is not None and edns.flags & DO != 0
+    return client.transport, client.ipv6, rrtype if rrtype in TYPES else OTHER, rcode, do, plugin
 
 
 def _new_count(kinds: dict[Key, list[int]], kind: Key) -> list[int]:

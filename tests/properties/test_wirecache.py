@@ -1,0 +1,79 @@
+"""A reply from the wire cache is the chain's, octet for octet, whatever has changed in between."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from kubedns.server.chain import link_chain
+from kubedns.server.dispatch import Dispatcher, Served
+from plugins import errors, hosts, loadbalance
+from tests.plugins.helpers import directive
+from tests.plugins.kubernetes.cluster import SVC, Made, Running, fill, namespace, of
+from tests.plugins.kubernetes.test_fresh import ASKED, CHANGES, remove
+from tests.properties.records import in_order
+from tests.server.running import stepping
+from tests.wire.asking import TCP, UDP, UDP6, datagram, opt, with_opt
+
+TYPES = {"A": 1, "AAAA": 28, "SRV": 33, "PTR": 12, "SOA": 6, "TXT": 16, "ANY": 255}
+OPTIONS = ("pods verified", "pods insecure\nfallthrough in-addr.arpa", "ignore empty_service\nfallthrough prod~")
+HOSTS = "hosts {\n10.9.9.9 a.default.svc.cluster.local extra.example.org\nfallthrough\n}"
+CLIENTS = st.sampled_from((UDP, UDP6, TCP))
+
+
+def chain(running: Running, *more: str) -> list[tuple[str, Any]]:
+    made: list[tuple[str, Any]] = [("errors", errors.setup(directive("errors"), running.block))]
+    made.append(("loadbalance", loadbalance.setup(directive("loadbalance"), running.block)))
+    if "hosts" in more:
+        made.append(("hosts", hosts.setup(directive(HOSTS), running.block)))
+    return [*made, ("kubernetes", running.plugin)]
+
+
+def message(asked: str, kind: int, size: int) -> bytes:
+    plain = datagram(asked.replace("~", SVC), kind)
+    return with_opt(plain, opt(size)) if size else plain
+
+
+@settings(max_examples=60)
+@given(
+    st.sampled_from(OPTIONS),
+    st.sampled_from(((), ("hosts",))),
+    st.sets(st.sampled_from(sorted(TYPES)), min_size=1, max_size=2),
+    st.sampled_from((0, 512, 1232)),
+    CLIENTS,
+    st.lists(CHANGES, min_size=4, max_size=12),
+)
+def test_the_wire_cache_and_the_chain_agree(
+    options: str,
+    before: tuple[str, ...],
+    kinds: set[str],
+    size: int,
+    client: Any,
+    changes: list[tuple[Made, bool]],
+) -> None:
+    """After each change all questions are asked three times: the third time most of them are kept."""
+    messages = [message(asked, TYPES[kind], size) for asked in ASKED for kind in sorted({"A", *kinds})]
+    with pytest.MonkeyPatch.context() as patch, stepping() as stepped:
+        patch.setattr("plugins.kubernetes.local_addresses", lambda: [bytes((10, 0, 0, 3))])
+        running = Running(options.replace("~", SVC))
+        fill(running.index, (namespace("default"), namespace("prod")))
+        one = Served(".", link_chain(chain(running, *before)), cacheable=True)
+        dispatcher = Dispatcher("dns://:53", [one], stepped.stepper)
+        ready = dispatcher.ready(client.transport)[client.ipv6]
+        given = 0
+        for made, comes in changes:
+            if comes:
+                running.index.upsert(of(made))
+            else:
+                remove(running, made)
+            for sent in messages * 3:
+                kept = ready(sent, time.monotonic())
+                fresh = stepped.call(lambda sent=sent: dispatcher.answer(sent, client, time.monotonic()))  # type: ignore[misc]
+                if kept is not None:
+                    given += 1
+                    assert in_order(kept) == in_order(fresh)
+        assert given

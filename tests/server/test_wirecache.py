@@ -1,0 +1,229 @@
+"""What is kept by raw octets, for how long, how much of it, and that all of it is counted."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from itertools import count, pairwise
+
+import pytest
+
+from kubedns.metrics import Count
+from kubedns.server.wirecache import LARGEST_REPLY, LONGEST_KEY, READY, Shelf, WireCache
+from kubedns.wire.numbers import Rcode
+from kubedns.wire.query import Query, parse_query
+from kubedns.wire.records import address, txt
+from kubedns.wire.reply import Reply
+from kubedns.wire.validity import NEVER, UNTIL_RELOAD, Validity
+from tests.wire.asking import UDP, datagram, opt, option, with_opt
+
+IDENT = b"\x12\x34"
+FIRST = bytes((192, 0, 2, 1))
+
+
+@dataclass
+class Token:
+    stale: bool = False
+
+
+@dataclass(frozen=True)
+class Exchange:
+    """What an observer would tell apart."""
+
+    rcode: int
+    size: int
+    seen: list[int] = field(default_factory=list, compare=False)
+
+    def add(self, given: int, seconds: float) -> None:
+        assert seconds >= 0
+        self.seen.append(given)
+
+
+class Turning(Reply):
+    """Another TXT record each time."""
+
+    def __init__(self, name: bytes) -> None:
+        super().__init__(validity=NEVER)
+        self._name = name
+        self._numbers = count()
+
+    @property
+    def turns(self) -> bool:
+        return True
+
+    @property
+    def lasting(self) -> Validity:
+        return UNTIL_RELOAD
+
+    def octets(self, query: Query) -> bytes:
+        return Reply([txt(self._name, str(next(self._numbers)), 0)]).octets(query)
+
+
+class Kept:
+    """A cache with one shelf, and the long way round it."""
+
+    def __init__(self, most_entries: int = 1000, most_octets: int = 1 << 20) -> None:
+        self.cache = WireCache(most_entries, most_octets)
+        self.shelf = Shelf()
+        self.exchanges: list[Exchange] = []
+
+    def offer(self, message: bytes, reply: Reply) -> bytes:
+        query = parse_query(message, UDP)
+        octets = reply.octets(query)
+        self.cache.offer(self.shelf, message, query, reply, octets, self._observe)
+        return octets
+
+    def _observe(self, _: Query, rcode: int, size: int) -> Sequence[Exchange]:
+        self.exchanges.append(Exchange(rcode, size))
+        return self.exchanges[-1:]
+
+    def keep(self, message: bytes, reply: Reply) -> bytes:
+        self.offer(message, reply)
+        return self.offer(message, reply)
+
+    def get(self, message: bytes, now: float = 0.0) -> bytes | None:
+        return self.shelf.get(message, now)
+
+    def counted(self) -> int:
+        self.cache.fold()
+        return sum(sum(exchange.seen) for exchange in self.exchanges)
+
+
+def answer(
+    validity: Validity = UNTIL_RELOAD, name: bytes = b"\x07example\x03org\x00", **more: tuple[Count, ...]
+) -> Reply:
+    return Reply([address(name, FIRST, 30)], validity=validity, **more)  # type: ignore[arg-type]
+
+
+def test_kept_at_the_second_asking_and_given_with_each_client_s_id() -> None:
+    kept = Kept()
+    octets = kept.offer(datagram(), answer())
+    assert kept.get(datagram()) is None
+    kept.offer(datagram(), answer())
+    assert kept.get(datagram()) == octets
+    assert kept.get(b"\xab\xcd" + datagram()[2:]) == b"\xab\xcd" + octets[2:]
+
+
+PLAIN_OPT = with_opt(datagram(), opt(4096))
+
+
+@pytest.mark.parametrize(
+    ("message", "reply"),
+    [
+        pytest.param(datagram(), answer(NEVER), id="never valid"),
+        pytest.param(datagram(), answer(Validity(-math.inf, (Token(),))), id="valid for tokens, not for octets"),
+        pytest.param(datagram("EXAMPLE.org."), answer(), id="letter case"),
+        pytest.param(with_opt(datagram(), opt(options=option(10, bytes(8)))), answer(), id="a cookie"),
+        pytest.param(datagram() + bytes(LONGEST_KEY), answer(), id="a long message"),
+        pytest.param(
+            PLAIN_OPT[:-11] + opt(65535)[:11],
+            Reply([txt(b"\x07example\x03org\x00", "x" * 255, 0)] * 40, validity=UNTIL_RELOAD),
+            id="a large reply",
+        ),
+    ],
+)
+def test_not_kept(message: bytes, reply: Reply) -> None:
+    kept = Kept()
+    kept.keep(message, reply)
+    assert kept.get(message) is None
+    assert len(kept.cache) == 0
+    assert LARGEST_REPLY < 40 * 256
+
+
+@pytest.mark.parametrize("message", [datagram(), PLAIN_OPT, datagram(flags=0), datagram(rrtype=28)], ids=repr)
+def test_only_the_same_octets_are_the_same_query(message: bytes) -> None:
+    kept = Kept()
+    octets = kept.keep(message, answer())
+    for other in (datagram(), PLAIN_OPT, datagram(flags=0), datagram(rrtype=28)):
+        assert kept.get(other) == (octets if other == message else None)
+
+
+def test_a_stale_token_ends_it_at_once_and_the_next_reply_takes_its_place() -> None:
+    kept, first, second = Kept(), Token(), Token()
+    kept.keep(datagram(), answer(Validity(tokens=(first, second))))
+    assert kept.get(datagram()) is not None
+    second.stale = True
+    assert kept.get(datagram()) is None
+    changed = Reply(rcode=Rcode.NXDOMAIN, validity=UNTIL_RELOAD)
+    octets = kept.offer(datagram(), changed)
+    assert kept.get(datagram()) == octets
+    assert len(kept.cache) == 1
+
+
+def test_until_is_the_first_moment_that_it_is_not_given() -> None:
+    kept = Kept()
+    kept.keep(datagram(), answer(Validity(until=10.0)))
+    assert kept.get(datagram(), 9.999) is not None
+    assert kept.get(datagram(), 10.0) is None
+
+
+def test_each_sending_is_counted_once_by_everybody() -> None:
+    kept, mine = Kept(), Count()
+    kept.keep(datagram(), answer(tallies=(mine,)))
+    kept.keep(PLAIN_OPT, answer(tallies=(mine,)))
+    for _ in range(7):
+        kept.get(datagram())
+    for _ in range(4):
+        kept.get(PLAIN_OPT)
+    assert kept.counted() == mine.value == 11
+    assert kept.counted() == mine.value == 11
+
+
+def test_what_was_given_is_counted_when_an_entry_goes() -> None:
+    kept, mine, token = Kept(most_entries=1), Count(), Token()
+    kept.keep(datagram(), answer(Validity(tokens=(token,)), tallies=(mine,)))
+    kept.get(datagram())
+    token.stale = True
+    kept.offer(datagram(), answer(tallies=(mine,)))  # replaced
+    assert mine.value == 1
+    kept.get(datagram())
+    for number in range(3):  # pushed out
+        kept.keep(datagram(f"{number}.example."), answer())
+    assert mine.value == 2
+    assert len(kept.cache) == 1
+
+
+def test_a_reply_that_turns_is_sent_in_every_order_that_it_makes_and_renewed() -> None:
+    kept = Kept()
+    kept.keep(datagram(), Turning(b"\x07example\x03org\x00"))
+    sent = [kept.get(datagram()) for _ in range(20 * READY)]
+    assert all(one != other for one, other in pairwise(sent))
+    assert len(set(sent[: READY - 2])) == READY - 2
+    assert len(set(sent)) > 2 * READY
+
+
+def test_a_flood_fills_nothing_and_pushes_nothing_out() -> None:
+    kept = Kept(most_entries=100)
+    hot = [datagram(f"hot{number}.example.") for number in range(100)]
+    for message in hot:
+        kept.keep(message, answer())
+    for number in range(50_000):
+        kept.offer(datagram(f"{number}.flood.example."), answer())
+    assert all(kept.get(message) for message in hot)
+    assert len(kept.cache) == 100
+
+
+def test_what_is_asked_stays_when_what_came_twice_needs_room() -> None:
+    kept, chance = Kept(most_entries=100), random.Random(1)
+    hot = [datagram(f"hot{number}.example.") for number in range(50)]
+    for message in hot:
+        kept.keep(message, answer())
+    for number in range(2000):
+        kept.keep(datagram(f"{number}.twice.example."), answer())
+        for _ in range(10):
+            message = chance.choice(hot)
+            if kept.get(message) is None:
+                kept.keep(message, answer())
+    assert sum(kept.get(message) is not None for message in hot) >= 49
+    assert len(kept.cache) <= 100
+
+
+def test_octets_are_bounded_too() -> None:
+    kept = Kept(most_octets=10_000)
+    for number in range(200):
+        kept.keep(datagram(f"{number}.example."), answer())
+    assert kept.cache.octets <= 10_000
+    assert kept.cache.octets == sum(one.size for one in kept.shelf.entries.values())
+    assert 10 < len(kept.cache) == len(kept.shelf.entries) < 150
