@@ -63,6 +63,12 @@ class Reply:
         return self.validity
 
     @property
+    def counts(self) -> tuple[int, int, int]:
+        """How many records each section has."""
+        answer, authority, additional = self.sections
+        return len(answer), len(authority), len(additional)
+
+    @property
     def answer(self) -> tuple[RR, ...]:
         """The records that answer the question."""
         return self.sections[0]

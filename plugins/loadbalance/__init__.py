@@ -48,13 +48,11 @@ class RoundRobin:
     async def resolve(self, query: Query, pass_on: Next) -> Reply:
         """Return a reply of which each sending has an order of its own; the one from behind stays as it is."""
         reply = await pass_on(query)
-        answer, authority, additional = reply.sections
-        if len(answer) < 2 and len(additional) < 2 and len(authority) < 2:  # noqa: PLR2004 - one record has one order
-            return reply
-        if reply.rcode or query.rrtype in TRANSFERS:
+        if max(reply.counts) < 2 or reply.rcode or query.rrtype in TRANSFERS:  # noqa: PLR2004 - one record has one order
             return reply
         made = self._kept.get(reply)
         if made is None:
+            answer, authority, additional = reply.sections
             made = _turning(reply, [self._runs(answer), shuffled_runs(authority), self._runs(additional)])
             if reply.validity is not NEVER:
                 self._kept.put(reply, made)
@@ -85,13 +83,14 @@ class Weighted:
     async def resolve(self, query: Query, pass_on: Next) -> Reply:
         """As RoundRobin; for types that have no addresses, return the reply from behind itself."""
         reply = await pass_on(query)
-        answer, authority, additional = reply.sections
-        if len(answer) < 2 and len(additional) < 2:  # noqa: PLR2004 - one record has one order
+        answers, _, extras = reply.counts
+        if answers < 2 and extras < 2:  # noqa: PLR2004 - one record has one order
             return reply
         if reply.rcode or query.rrtype not in WEIGHTED_TYPES:
             return reply
         made = self._kept.get(reply)
         if made is None:
+            answer, authority, additional = reply.sections
             runs = [weighted_runs(answer), [Run(authority)], weighted_runs(additional)]
             made = _turning(reply, runs, self._weights.table)
             if reply.validity is not NEVER:

@@ -96,9 +96,40 @@ def odd() -> dict[str, bytes]:
     }
 
 
+def replies() -> dict[str, bytes]:
+    """Return replies as upstreams send them, and odd ones, by what they hold."""
+    name = b"\x03www\x07example\x03com\0"
+    asked = question(name)
+    pointer = b"\xc0\x0c"
+    opt = b"\0" + struct.pack("!2HIH", 41, 1232, 0, 0)
+
+    def record(rrtype: int, rdata: bytes, owner: bytes = pointer) -> bytes:
+        return owner + struct.pack("!2HIH", rrtype, 1, 300, len(rdata)) + rdata
+
+    address = record(1, bytes([192, 0, 2, 1]))
+    target = b"\x03cdn\xc0\x10"
+    soa = record(6, b"\x02ns\xc0\x10\x04mail\xc0\x10" + bytes(20), b"\xc0\x10")
+    return {
+        "reply-address": header(0x8180, 1, 1, 0, 0) + asked + address,
+        "reply-opt": header(0x8180, 1, 1, 0, 1) + asked + address + opt,
+        "reply-opt-first": header(0x8180, 1, 0, 0, 2) + asked + opt + address,
+        "reply-opt-rcode": header(0x8180, 1, 0, 0, 1) + asked + opt[:5] + b"\1" + opt[6:],
+        "reply-chain": header(0x8180, 1, 2, 0, 0) + asked + record(5, target) + record(1, bytes(4), b"\xc0\x2d"),
+        "reply-nxdomain": header(0x8183, 1, 0, 1, 0) + asked + soa,
+        "reply-srv-compressed": header(0x8180, 1, 1, 0, 0) + asked + record(33, bytes(6) + pointer),
+        "reply-uncompressed": header(0x8180, 1, 2, 0, 0) + asked + record(1, bytes(4), name) * 2,
+        "reply-other-question": header(0x8180, 1, 1, 0, 0) + question(b"\x03WWW" + name[4:], 28) + address,
+        "reply-no-question": header(0x8181, 0, 0, 0, 0),
+        "reply-pointer-into-ttl": header(0x8180, 1, 2, 0, 0) + asked + address + record(1, bytes(4), b"\xc0\x27"),
+        "reply-pointer-into-header": header(0x8180, 1, 1, 0, 0) + asked + record(1, bytes(4), b"\xc0\x04"),
+        "reply-rdata-cut": header(0x8180, 1, 1, 0, 0) + asked + address[:-1],
+        "reply-counts-lie": header(0x8180, 1, 9, 9, 9) + asked + address,
+    }
+
+
 def main() -> None:
     CORPUS.mkdir(exist_ok=True)
-    for label, message in {**valid(), **odd()}.items():
+    for label, message in {**valid(), **odd(), **replies()}.items():
         (CORPUS / label).write_bytes(message)
 
 

@@ -11,11 +11,13 @@ import dns.message
 from kubedns import metrics
 from kubedns.wire.client import Peer
 from kubedns.wire.edns import Edns, echoed_options
-from kubedns.wire.errors import QueryError
+from kubedns.wire.errors import QueryError, WireError
 from kubedns.wire.name import labels
 from kubedns.wire.numbers import HEADER_SIZE, Rcode
-from kubedns.wire.query import parse_query
-from kubedns.wire.reply import Reply
+from kubedns.wire.packed import read_packed
+from kubedns.wire.parse import parse_reply
+from kubedns.wire.query import Query, parse_query
+from kubedns.wire.reply import HIGHEST_HEADER_RCODE, Reply
 from tests.fuzz.answerer import Answerer
 
 CLIENTS = (
@@ -80,6 +82,38 @@ def check_answer(datagram: bytes) -> None:
         check_reply(datagram, reply, edns)
 
 
+def check_upstream_reply(octets: bytes) -> None:
+    """Any octets are a reply, the same read whole and read record by record, or a WireError; what is read goes out."""
+    query = _asked(octets)
+    try:
+        expected = parse_reply(octets)
+    except WireError:
+        expected = None
+    try:
+        reply = read_packed(octets, query)
+    except WireError:
+        assert expected is None
+        return
+    assert expected is not None
+    assert reply.counts == expected.counts
+    found = [rr for section in reply.sections for rr in section]
+    for rr, other in zip(found, [rr for section in expected.sections for rr in section], strict=True):
+        assert rr.owner.lower() == other.owner.lower()
+        assert (rr[1:4], rr.rdata.lower()) == (other[1:4], other.rdata.lower())
+    if reply.rcode <= HIGHEST_HEADER_RCODE:
+        sent = reply.octets(query)
+        assert len(sent) <= query.limit
+        assert parse_reply(sent).counts <= reply.counts
+
+
+def _asked(octets: bytes) -> Query:
+    """Return the query whose question a message repeats, or one that nothing repeats."""
+    start = octets[:2] + b"\1\0\0\1\0\0\0\0\0\0"
+    with contextlib.suppress(QueryError):
+        return parse_query(start + octets[HEADER_SIZE:], CLIENTS[0])
+    return parse_query(b"\0\1\1\0\0\1\0\0\0\0\0\0\3www\7example\0\0\1\0\1", CLIENTS[0])
+
+
 def panicked() -> float:
     """Return how many exceptions of plugins the server has turned into SERVFAIL."""
     return metrics.registry.get_sample_value("coredns_panics_total") or 0.0
@@ -93,4 +127,8 @@ def answerer() -> Answerer:
     return one
 
 
-TARGETS: dict[str, Callable[[bytes], None]] = {"query": check_query, "answer": check_answer}
+TARGETS: dict[str, Callable[[bytes], None]] = {
+    "query": check_query,
+    "answer": check_answer,
+    "reply": check_upstream_reply,
+}

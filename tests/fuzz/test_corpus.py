@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.fuzz.seeds import CORPUS, odd, valid
+from tests.fuzz.seeds import CORPUS, odd, replies, valid
 from tests.fuzz.targets import TARGETS
 
 
@@ -16,5 +16,5 @@ def test_holds_for_what_the_fuzzer_starts_from(target: Callable[[bytes], None], 
 
 
 def test_corpus_holds_every_seed() -> None:
-    seeds = {**valid(), **odd()}
+    seeds = {**valid(), **odd(), **replies()}
     assert {label for label, message in seeds.items() if (CORPUS / label).read_bytes() != message} == set()

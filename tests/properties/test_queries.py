@@ -16,8 +16,9 @@ from kubedns.server.chain import link_chain
 from kubedns.server.dispatch import Dispatcher, Served
 from kubedns.wire.edns import echoed_options
 from kubedns.wire.errors import QueryError
-from kubedns.wire.message import message, parse_reply
+from kubedns.wire.message import message
 from kubedns.wire.name import labels
+from kubedns.wire.parse import parse_reply
 from kubedns.wire.query import Query, parse_query
 from kubedns.wire.records import address, soa, srv, txt
 from kubedns.wire.reply import Reply

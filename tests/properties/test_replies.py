@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 from kubedns.wire.compose import Body, compose, cut
 from kubedns.wire.edns import Edns
 from kubedns.wire.errors import WireError
-from kubedns.wire.message import message, parse_reply
+from kubedns.wire.message import message
 from kubedns.wire.name import labels
+from kubedns.wire.parse import parse_reply
 from kubedns.wire.query import Query, parse_query
 from kubedns.wire.records import RR
 from kubedns.wire.reply import Reply

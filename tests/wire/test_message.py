@@ -6,8 +6,9 @@ import dnslib
 import pytest
 
 from kubedns.wire.errors import WireError
-from kubedns.wire.message import message, parse_reply, query_message, reply_of
+from kubedns.wire.message import message, query_message, reply_of
 from kubedns.wire.numbers import RRType
+from kubedns.wire.parse import parse_reply
 from kubedns.wire.records import RR
 from tests.wire.asking import AA, AD, CD, QR, RA, RD, TC, Z, header, opt, option, query, question, record, wire
 
