@@ -82,10 +82,15 @@ class _Built:
 
 @dataclass(slots=True)
 class Configuration:
-    """What a Corefile asks for: plugins that are set up, and what each listener is to serve."""
+    """What a Corefile asks for: plugins that are set up, and what each listener is to serve.
+
+    `parts` are the plugins in the order in which they were set up, each behind what it was the first to share: so
+    *health* answers before *kubernetes*, whose cluster may be long in coming, is started.
+    """
 
     groups: dict[Address, Group]
     plugins: list[tuple[str, Any]]
+    parts: list[Any]
     shared: Shared
     debug: bool
     fingerprint: str
@@ -120,7 +125,7 @@ def configure(corefile: Corefile, setting: Setting, previous: Mapping[Any, Any])
     errors: list[CorefileError] = list(corefile.errors)
     built = _keyed(corefile.blocks, setting.default_port, errors)
     shared = Shared(dict(previous))
-    _set_up(built, setting, shared, errors)
+    parts = _set_up(built, setting, shared, errors)
     claims = list(_claims(built))
     errors += check_overlaps([claim for claim, _ in claims])
     if errors:
@@ -137,6 +142,7 @@ def configure(corefile: Corefile, setting: Setting, previous: Mapping[Any, Any])
     return Configuration(
         groups,
         plugins,
+        parts,
         shared,
         debug=any(settings.debug for settings in every),
         fingerprint=corefile.fingerprint,
@@ -162,22 +168,26 @@ def _keyed(blocks: Sequence[Block], default_port: int, errors: list[CorefileErro
     return built
 
 
-def _set_up(built: Sequence[_Built], setting: Setting, shared: Shared, errors: list[CorefileError]) -> None:
+def _set_up(built: Sequence[_Built], setting: Setting, shared: Shared, errors: list[CorefileError]) -> list[Any]:
     """Set plugins up in their order and, inside that, block by block: so errors come in the order CoreDNS has."""
+    parts: list[Any] = []
     for name in setting.registry.order:
         module = setting.registry.modules.get(name)
         for one in built:
             directive = one.block.directives.get(name)
             if directive is None or module is None:
                 continue
+            before = len(shared.kept)
             try:
                 result = module.setup(directive, _server_block(one, setting, shared))
                 _check(result, module)
                 _add(one, name, result)
+                parts += [*list(shared.kept.values())[before:], result]
             except CorefileError as error:
                 errors += error.prefixed(f"plugin/{name}: ").errors
             except Exception as error:  # noqa: BLE001 - a third party's plugin may raise anything
                 errors.append(_failed(name, directive, error, module))
+    return parts
 
 
 def _add(one: _Built, name: str, result: Any) -> None:

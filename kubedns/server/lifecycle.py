@@ -5,21 +5,21 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
-import traceback
 from typing import TYPE_CHECKING, Any
 
 from kubedns import log, metrics
 from kubedns.listeners.sockets import open_tcp, open_udp
 from kubedns.listeners.tcp import ConnectionLimit, TcpListener
 from kubedns.listeners.udp import UdpListener
-from kubedns.plugin.contract import Begins, Lingers, Observes, StartError, Starts, Stops
+from kubedns.plugin.contract import Begins, Observes, StartError
+from kubedns.server import parts
 from kubedns.server.dispatch import Dispatcher
 from kubedns.server.listener_metrics import listener_families
 from kubedns.server.stepping import Stepper
 from kubedns.server.wirecache import WireCache
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from kubedns.server.configuration import Address, Configuration
 
@@ -27,9 +27,8 @@ if TYPE_CHECKING:
     Configure = Callable[[Mapping[Any, Any]], Configuration]
 
 COLLECTOR_THRESHOLDS = (50_000, 20, 100)  # objects more than went, young collections, middle collections
-LINGERING = "lingering"
-MOST_STOPPING = 5.0  # seconds that a plugin has to stop
 DRAIN = 5.0  # seconds that queries in flight have once their listener takes no more
+DRAIN_OLD = 10.0  # seconds that they have until the plugins of a configuration that was replaced are stopped
 
 
 class Server:
@@ -44,11 +43,11 @@ class Server:
         self._stopping = False
         self._counters = metrics.Folded(lambda: listener_families(lambda: self._listeners))
         self._lingering: asyncio.Task[list[Exception]] | None = None
+        self._retiring: dict[asyncio.Task[None], Stepper] = {}  # of configurations whose last queries wait
         self.configuration: Configuration | None = None
 
     async def start(self, configure: Configure) -> Configuration:
         """Configure, start plugins, open sockets, serve; raises CorefileErrors, ListenError, what a plugin raised."""
-        self._stepper = Stepper(asyncio.get_running_loop())
         metrics.registry.register(self._counters)
         async with self._reloading:
             return await self._replace(configure, None)
@@ -63,7 +62,6 @@ class Server:
     async def close(self) -> None:
         """Wait for the plugins that linger; then take no more queries, answer those in flight, close every socket."""
         await self._linger()
-        self._stopping = True
         async with self._reloading:
             listeners = [one for pair in self._listeners.values() for one in pair]
             self._listeners = {}
@@ -74,54 +72,72 @@ class Server:
     async def stop_plugins(self) -> list[Exception]:
         """Wait for the plugins that linger, stop all and what they share; return what went wrong."""
         failed = list(await self._linger())
-        self._stopping = True
         async with self._reloading:
             configuration, self.configuration = self.configuration, None
+        for stepper in self._retiring.values():
+            stepper.give_up()
+        await asyncio.gather(*self._retiring)
         if configuration is not None:
-            failed += await _stop(_parts(configuration))
+            failed += await parts.stop(configuration.parts)
         if self._stepper is not None:
             self._stepper.close()
             metrics.registry.unregister(self._counters)
-            metrics.fold_first.pop(self, None)
             self._stepper = None
         return failed
 
     async def _linger(self) -> list[Exception]:
         """Let every plugin linger, all at a time and each once, whatever number of signals come."""
+        self._stopping = True  # from here on no other configuration takes this one's place
         if self._lingering is None:
-            parts = () if self.configuration is None else _parts(self.configuration)
-            work = [_attempt(LINGERING, part, part.linger) for part in parts if isinstance(part, Lingers)]
-            self._lingering = asyncio.get_running_loop().create_task(_gather(work))
+            lingering = [] if self.configuration is None else self.configuration.parts
+            self._lingering = asyncio.get_running_loop().create_task(parts.linger(lingering))
         return await asyncio.shield(self._lingering)
 
     async def _replace(self, configure: Configure, old: Configuration | None) -> Configuration:
         new = configure({} if old is None else old.shared.kept)
-        kept = [] if old is None else list(_parts(old))
+        kept = [] if old is None else old.parts
         started: list[Any] = []
         opened: dict[Address, tuple[UdpListener, TcpListener]] = {}
         try:
-            for part in _parts(new):
-                if not _among(part, kept):
-                    await _start(part, new)
-                    started.append(part)
+            for part in parts.without(new.parts, kept):
+                await parts.start(part, new.plugins)
+                started.append(part)
+                if old is not None and self._stopping:
+                    raise StartError("the server stops")
             for address in new.groups.keys() - self._listeners.keys():
                 opened[address] = self._open(address)
         except BaseException:
             _close(opened.values())
-            await _stop(started)
+            await parts.stop(started)
             raise
+        stepper = self._stepper
         await self._switch(new, opened)
-        parts = list(_parts(new))
-        await _stop([part for part in kept if not _among(part, parts)])
+        if stepper is not None:
+            await self._retire(stepper, parts.without(kept, new.parts))
         new.shared.previous.clear()
         settle_collector()
         return new
+
+    async def _retire(self, stepper: Stepper, leaving: list[Any]) -> None:
+        """Stop what the new configuration does not share, once the queries that came to the old one are answered."""
+        stepper.close()
+        if not stepper.busy:
+            await parts.stop(leaving)
+            return
+
+        async def stop_later() -> None:
+            await stepper.drain(DRAIN_OLD)
+            await parts.stop(leaving)
+
+        task = asyncio.get_running_loop().create_task(stop_later())
+        self._retiring[task] = stepper
+        task.add_done_callback(self._retiring.pop)
 
     async def _switch(self, new: Configuration, opened: dict[Address, tuple[UdpListener, TcpListener]]) -> None:
         """From one turn of the loop to the next, every listener answers by the new configuration."""
         self._listeners |= opened
         gone = [self._listeners.pop(address) for address in self._listeners.keys() - new.groups.keys()]
-        assert self._stepper is not None  # noqa: S101 - made by start()
+        self._stepper = Stepper(asyncio.get_running_loop())
         wirecache = WireCache()
         metrics.fold()  # what the one before has not told yet
         metrics.fold_first[self] = wirecache.fold
@@ -139,14 +155,14 @@ class Server:
             udp, tcp = listeners
             udp.answer, udp.ready = dispatcher.answer, dispatcher.ready("udp")
             tcp.answer, tcp.ready = dispatcher.answer, dispatcher.ready("tcp")
-        for part in _parts(new):
+        for part in new.parts:
             if isinstance(part, Begins):
                 part.begin()
+        log.output.debug = new.debug
+        self.configuration = new
         for udp, tcp in opened.values():
             udp.start()
             await tcp.start()
-        log.output.debug = new.debug
-        self.configuration = new
         await asyncio.gather(*(listener.drain(DRAIN) for pair in gone for listener in pair))
         _close(gone)
 
@@ -174,59 +190,6 @@ def settle_collector() -> None:
 
 def _silence(_datagram: bytes, _client: object, _now: float) -> None:
     """What a listener answers between being opened and being switched to: it has not started to read."""
-
-
-def _parts(configuration: Configuration) -> Iterable[Any]:
-    """Yield the shared values of a configuration, then its plugins in order."""
-    yield from configuration.shared.kept.values()
-    for _, plugin in configuration.plugins:
-        yield plugin
-
-
-def _among(part: Any, parts: Iterable[Any]) -> bool:
-    return any(part is other for other in parts)
-
-
-async def _start(part: object, configuration: Configuration) -> None:
-    """Start a part that can be. What it raises comes out as StartError or OSError, which an operator can read."""
-    if not isinstance(part, Starts):
-        return
-    try:
-        await part.start()
-    except (StartError, OSError):
-        raise
-    except Exception as error:
-        name = next((f"plugin/{name}" for name, plugin in configuration.plugins if plugin is part), type(part).__name__)
-        where = "".join(traceback.format_exception(error)).rstrip()
-        raise StartError(f"{name}: start: {type(error).__name__}: {error}\n{where}") from error
-
-
-async def _stop(parts: Iterable[Any]) -> list[Exception]:
-    """Stop each part that can be; return the exceptions, logged."""
-    return [error for part in parts if isinstance(part, Stops) for error in await _attempt("stopping", part, part.stop)]
-
-
-async def _gather(work: Iterable[Awaitable[list[Exception]]]) -> list[Exception]:
-    return [error for failed in await asyncio.gather(*work) for error in failed]
-
-
-async def _attempt(doing: str, part: object, call: Callable[[], Awaitable[None]]) -> list[Exception]:
-    """Return the exception of a plugin's call, logged: one that fails must not keep the others from it."""
-    try:
-        async with asyncio.timeout(None if doing == LINGERING else MOST_STOPPING):
-            await call()
-    except TimeoutError as error:
-        log.server_log.error(f"{doing} {type(part).__name__} takes longer than {MOST_STOPPING:.0f} s: left behind")
-        return [error]
-    except asyncio.CancelledError:
-        task = asyncio.current_task()
-        if task is None or task.cancelling():
-            raise
-        # The plugin awaited a task that it had cancelled itself: the commonest way to stop one.
-    except Exception as error:  # noqa: BLE001 - as above
-        log.server_log.error(f"{doing} {type(part).__name__}: {type(error).__name__}: {error}")
-        return [error]
-    return []
 
 
 def _close(pairs: Iterable[tuple[UdpListener, TcpListener]]) -> None:

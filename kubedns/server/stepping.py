@@ -76,6 +76,8 @@ class Stepper:
         self._parked: deque[_Spare] = deque()
         self._starting = 0
         self._closed = False
+        self._idle: asyncio.Future[None] | None = None
+        self.busy = 0  # coroutines that wait
         self._refill()
 
     def run(self, coroutine: Coroutine[Any, Any, Result]) -> Result | asyncio.Future[Result]:
@@ -87,7 +89,7 @@ class Stepper:
             self._parked.pop()  # cancelled while it was parked, or by what it ran last
         if not self._parked:
             self._refill()
-            return self._loop.create_task(coroutine)
+            return self._watched(self._loop.create_task(coroutine))
         spare = self._parked[-1]
         _enter_task(self._loop, spare.task)
         try:
@@ -102,13 +104,34 @@ class Stepper:
         if not spare.handed.done():  # else its first step cancelled it
             spare.handed.set_result(None)
         self._refill()
-        return spare.task
+        return self._watched(spare.task)
+
+    async def drain(self, seconds: float) -> None:
+        """Return once no coroutine waits any more, after that time, or when given up."""
+        if self.busy:
+            self._idle = self._loop.create_future()
+            await asyncio.wait([self._idle], timeout=seconds)
+
+    def give_up(self) -> None:
+        """End drain() now."""
+        if self._idle is not None and not self._idle.done():
+            self._idle.set_result(None)
 
     def close(self) -> None:
         """End the tasks that are parked; those that have work go on."""
         self._closed = True
         while self._parked:
             self._parked.pop().handed.cancel()
+
+    def _watched(self, task: asyncio.Task[Result]) -> asyncio.Task[Result]:
+        self.busy += 1
+        task.add_done_callback(self._ended)
+        return task
+
+    def _ended(self, _: asyncio.Task[Any]) -> None:
+        self.busy -= 1
+        if not self.busy:
+            self.give_up()
 
     def _refill(self) -> None:
         missing = SPARES - len(self._parked) - self._starting

@@ -77,7 +77,10 @@ class Hosts:
             if ready is not None:
                 return ready
         reply = self._find(query)
-        return reply if reply is not None else self._depending(await pass_on(query))
+        if reply is not None:
+            return reply
+        validity = self._validity  # of what was looked at, whatever comes while the next plugin waits
+        return self._depending(await pass_on(query), validity)
 
     def _renew(self) -> None:
         """Start anew with what the file holds now."""
@@ -86,23 +89,24 @@ class Hosts:
         self._no_data = Reply(flags=AA, validity=self._validity, suffix=ROOT)
         self._passed.clear()
 
-    def _depending(self, reply: Reply) -> Reply:
+    def _depending(self, reply: Reply, validity: Validity) -> Reply:
         """Return a reply from behind, valid for as long as the file does not change: it may get that name."""
         if not self._changes or reply.validity is NEVER:
             return reply
-        made = self._passed.get(reply)
+        made = self._passed.get(reply) if validity is self._validity else None
         if made is None:
             made = Reply(
                 *reply.sections,
                 rcode=reply.rcode,
                 flags=reply.flags,
                 edns=reply.edns,
-                validity=reply.validity.joined(self._validity),
+                validity=reply.validity.joined(validity),
                 suffix=reply.suffix,
                 zone=reply.zone,
                 tallies=reply.tallies,
             )
-            self._passed.put(reply, made)
+            if validity is self._validity:
+                self._passed.put(reply, made)
         return made
 
     def _find(self, query: Query) -> Reply | None:

@@ -60,6 +60,9 @@ class Prometheus:
             server_log.error(f"Failed to start metrics handler: {error}")
 
     def begin(self) -> None:
+        """Be shown, and in place of a configuration whose last queries may wait yet."""
+        for one in [one for one in current if one.shared is not self.shared]:
+            del current[one]
         current[self] = None
         self._endpoint.take_over()
 

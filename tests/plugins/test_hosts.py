@@ -314,6 +314,29 @@ def test_a_reply_from_behind_holds_until_the_file_changes(file: Path) -> None:
     run(pass_on())
 
 
+def test_a_reply_from_behind_does_not_hold_if_the_file_changed_while_it_was_awaited(file: Path) -> None:
+    """The name may be in the file by now: nobody looked at what it holds since."""
+
+    async def pass_on() -> None:
+        os.utime(file, (1, 1))
+        plugin = set_up(file, "", "fallthrough")
+        await plugin.file.start()
+        behind = Reply(validity=UNTIL_RELOAD)
+
+        async def slowly(_: object) -> Reply:
+            rewrite(file, "10.0.0.5 new.org", 100)
+            await asyncio.sleep(6)
+            assert await resolve(plugin, "new.org.", "A") == "10.0.0.5"  # another query has noticed
+            return behind
+
+        passed = await plugin.resolve(query("new.org."), slowly)
+        assert not passed.validity.holds(0)
+        assert (await plugin.resolve(query("other.org."), answering(behind))).validity.holds(0)
+        await plugin.file.stop()
+
+    run(pass_on())
+
+
 def test_blocks_share_a_file(file: Path) -> None:
     block = ServerBlock((".",))
     first, second = (hosts.setup(directive(f"hosts {file} {{\nttl {ttl}\n}}"), block) for ttl in (1, 2))

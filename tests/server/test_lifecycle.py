@@ -5,18 +5,19 @@ from __future__ import annotations
 import asyncio
 import socket
 import sys
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import uvloop
 
 from kubedns.plugin.contract import StartError
-from kubedns.server import lifecycle
+from kubedns.server import lifecycle, parts
 from kubedns.server.lifecycle import Server
 from tests.loading import load
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine, Iterator
+    from collections.abc import AsyncIterator, Coroutine, Iterator
     from pathlib import Path
 
     from kubedns.server.lifecycle import Configure
@@ -32,6 +33,9 @@ class P:
 def setup(directive, block):
     return P()
 """
+
+
+QUESTION = bytes.fromhex("000101000001000000000000") + b"\x07example\x03org\0" + b"\0\x01\0\x01"
 
 
 @pytest.fixture(autouse=True)
@@ -71,7 +75,7 @@ def test_a_start_that_fails_names_the_plugin_and_stops_nothing(
 def test_a_stop_that_takes_too_long_is_left_behind(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lifecycle, "MOST_STOPPING", 0.1)
+    monkeypatch.setattr(parts, "MOST_STOPPING", 0.1)
 
     async def main() -> None:
         running, configure = server(tmp_path, stop="import asyncio; await asyncio.sleep(60)")
@@ -98,8 +102,6 @@ def test_a_stop_that_awaits_the_task_it_cancelled_is_a_stop(tmp_path: Path, caps
 def test_what_the_kernel_holds_when_the_server_stops_is_answered(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    question = bytes.fromhex("000101000001000000000000") + b"\x07example\x03org\0" + b"\0\x01\0\x01"
-
     async def main() -> None:
         running, configure = server(tmp_path)
         configuration = await running.start(configure)
@@ -108,10 +110,97 @@ def test_what_the_kernel_holds_when_the_server_stops_is_answered(
             client.connect((address.host, address.port))
             client.settimeout(5)
             for _ in range(50):
-                client.send(question)
+                client.send(QUESTION)
             await running.close()  # the loop has had no turn to read them
             assert all(client.recv(512)[3] & 15 == 0 for _ in range(50))
         await running.stop_plugins()
 
     run(main())
     assert capsys.readouterr().out == ""
+
+
+WAITING = """
+import asyncio
+from kubedns.wire.reply import Reply
+class P:
+    entered = stopped = False
+    def __init__(self):
+        self.may = asyncio.Event()
+    async def stop(self):
+        self.stopped = True
+    async def resolve(self, query, pass_on):
+        self.entered = True
+        await self.may.wait()
+        return Reply() if not self.stopped else 1 / 0
+def setup(directive, block):
+    return P()
+"""
+
+
+@asynccontextmanager
+async def a_query_waits(folder: Path) -> AsyncIterator[tuple[Server, Any, socket.socket]]:
+    """Give a server that has replaced the plugin which a query still waits for, that plugin, and the client."""
+    running, configure = server(folder)
+    (folder / "mine.py").write_text(WAITING)
+    sys.modules.pop("kubedns_dropped_in_mine", None)
+    [address] = configure({}).groups
+    text = f".:{address.port} {{\n    bind 127.0.0.1\n    mine\n}}\n"
+    old, new = load(text, plugins=folder), load(text.replace("mine", "whoami"), plugins=folder)
+    await running.start(lambda _: old)
+    [(_, plugin)] = old.plugins
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+        client.connect((address.host, address.port))
+        client.setblocking(False)
+        client.send(QUESTION)
+        async with asyncio.timeout(5):
+            while not plugin.entered:  # noqa: ASYNC110 - the plugin of a third party
+                await asyncio.sleep(0.01)
+            await running.reload(lambda _: new)
+        yield running, plugin, client
+        await running.close()
+        assert await running.stop_plugins() == []
+        assert plugin.stopped
+
+
+async def rcode(client: socket.socket) -> int:
+    async with asyncio.timeout(5):
+        return (await asyncio.get_running_loop().sock_recv(client, 512))[3] & 15
+
+
+def test_a_plugin_is_stopped_behind_its_last_query(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with a_query_waits(tmp_path) as (_, plugin, client):
+            assert not plugin.stopped
+            client.send(QUESTION)
+            assert await rcode(client) == 0  # the new configuration answers meanwhile
+            assert not plugin.stopped
+            plugin.may.set()
+            assert await rcode(client) == 0
+            async with asyncio.timeout(5):
+                while not plugin.stopped:  # noqa: ASYNC110 - as above
+                    await asyncio.sleep(0.01)
+
+    run(main())
+
+
+def test_a_plugin_is_stopped_though_a_query_waits_for_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lifecycle, "DRAIN_OLD", 0.1)
+
+    async def main() -> None:
+        async with a_query_waits(tmp_path) as (_, plugin, _client):
+            async with asyncio.timeout(5):
+                while not plugin.stopped:  # noqa: ASYNC110 - as above
+                    await asyncio.sleep(0.01)
+            plugin.may.set()
+
+    run(main())
+
+
+def test_a_server_that_ends_waits_no_longer_for_the_configuration_before(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with a_query_waits(tmp_path) as (running, plugin, _):
+            assert await running.stop_plugins() == []
+            assert plugin.stopped
+            plugin.may.set()
+
+    run(main())
