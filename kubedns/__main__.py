@@ -89,6 +89,7 @@ class Process:
         """Serve until a signal; return the exit status."""
         loop = asyncio.get_running_loop()
         self._ended = loop.create_future()
+        log.output.leave = self._leave
         self._watch_signals(loop)  # before the start, which may wait for the cluster
         try:
             configuration = await self._reloader.start()

@@ -3,19 +3,29 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+EXIT_FATAL = 1
 LONGEST_LINE = 4096  # characters; a stranger's name in it can't make it longer
 
 
 @dataclass(slots=True)
 class _Output:
-    """How lines are written, for the whole process: set by the command line and by the debug plugin."""
+    """How lines are written, for the whole process: set by the command line and by the debug plugin.
+
+    `leave` ends the process at once with a status.
+    """
 
     debug: bool = False
     as_json: bool = False
+    leave: Callable[[int], None] = os._exit
 
 
 output = _Output()
@@ -43,6 +53,11 @@ class Log:
     def error(self, text: str) -> None:
         """Log what went wrong."""
         self.write("ERROR", text)
+
+    def fatal(self, text: str) -> None:
+        """Log what the process can't go on with, and end it with status 1."""
+        self.write("FATAL", text)
+        output.leave(EXIT_FATAL)
 
     def write(self, level: str, text: str) -> None:
         """Write one line; a full disk or a closed pipe must not stop the server."""

@@ -105,6 +105,15 @@ class Readies(Protocol):
 
 
 @runtime_checkable
+class Forwards(Protocol):
+    """A plugin that asks other servers."""
+
+    def upstreams(self) -> Sequence[str]:
+        """Return whom it asks, as an operator knows them: `10.0.0.1:53`."""
+        ...
+
+
+@runtime_checkable
 class Observes(Protocol):
     """A plugin that sees every exchange of its server block; it need not be a link of the chain."""
 
@@ -187,7 +196,8 @@ class ServerBlock:
 
     `zones` are the block's keys as absolute lower-case text, CIDR keys expanded; `root` is where relative file names
     start; `bound` says that a `bind` directive stands in the block. `plugins` are the block's own by name, in order;
-    they are all there when the first one is started, not before.
+    they are all there when the first one is started, not before. `listens` is the first host (empty: every address) and
+    port that the block is served at, for plugins behind `bind`.
     """
 
     zones: tuple[str, ...]
@@ -196,3 +206,4 @@ class ServerBlock:
     manifests: Path | None = None
     bound: bool = False
     plugins: Sequence[tuple[str, Any]] = ()
+    listens: tuple[str, int] = ("", 53)

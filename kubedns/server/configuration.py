@@ -208,6 +208,7 @@ def _server_block(one: _Built, setting: Setting, shared: Shared) -> ServerBlock:
         manifests=setting.manifests,
         bound=any(settings.addresses is not None for settings in one.settings),
         plugins=one.plugins,
+        listens=(next(iter(one.addresses), ""), one.keys[0].port if one.keys else setting.default_port),
     )
 
 

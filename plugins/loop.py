@@ -1,0 +1,144 @@
+"""loop: end the process when its queries come back to it (docs/plugins/loop.md)."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import secrets
+import socket
+from typing import TYPE_CHECKING
+
+from kubedns.corefile import readers
+from kubedns.log import plugin_log
+from kubedns.plugin.contract import Forwards
+from kubedns.wire.errors import WireError
+from kubedns.wire.name import MAXIMUM_NAME, ROOT, from_labels, name
+from kubedns.wire.numbers import RD, RRClass, RRType
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from kubedns.corefile.values import Directive
+    from kubedns.plugin.contract import Next, ServerBlock
+    from kubedns.wire.query import Query
+    from kubedns.wire.reply import Reply
+
+BITS = 62  # of each of the two numbers in a probe's name
+PROBING = 30.0  # seconds, and then no more
+TIMEOUT = 2.0  # seconds for the probe's reply
+PAUSE = 1.0  # seconds until another probe, if there was none
+MOST_SIGHTINGS = 2  # of one probe from where it was sent: a network may duplicate a datagram
+LARGEST = 65535
+LOOPBACK = "127.0.0.1"  # where every address is listened on
+TROUBLESHOOTING = "https://coredns.io/plugins/loop#troubleshooting"
+CURE = (
+    "name an upstream in forward that does not send its queries here; for /etc/resolv.conf of a node with a local"
+    " resolver that is the file with the resolver's own upstreams, /run/systemd/resolve/resolv.conf with"
+    " systemd-resolved (the kubelet's resolvConf)"
+)
+
+log = plugin_log("loop")
+
+
+def setup(directive: Directive, block: ServerBlock) -> Loop:
+    """Raise CorefileError for any argument."""
+    readers.no_arguments(readers.once(directive))
+    return Loop(block)
+
+
+class Loop:
+    """Sends one query that only we can know of; if somebody else asks it as well, our own queries come back."""
+
+    cacheable = True  # a reply to a probe that is given again did not go round
+
+    def __init__(self, block: ServerBlock) -> None:
+        """The probe's name is below the block's first zone."""
+        self._block = block
+        try:
+            self._zone = name(block.zones[0])
+            self._zone_text = block.zones[0]
+        except (IndexError, WireError):
+            self._zone, self._zone_text = ROOT, "."
+        numbers = [str(secrets.randbits(BITS)) for _ in range(2)]
+        self._probe = from_labels([number.encode() for number in numbers])[:-1] + self._zone
+        self._text = ".".join([*numbers, self._zone_text.removeprefix(".")])
+        self._ports: set[int] = set()  # that probes were sent from
+        self._sightings = 0
+        self._task: asyncio.Task[None] | None = None
+
+    def begin(self) -> None:
+        """Probe from now on; a zone so long that no name fits below it is not probed."""
+        if len(self._probe) > MAXIMUM_NAME:
+            return
+        self._task = asyncio.get_running_loop().create_task(self._watch())
+
+    async def stop(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._task
+
+    async def resolve(self, query: Query, pass_on: Next) -> Reply:
+        """Count sightings while the probe is out; a query always goes on."""
+        if self._task is not None and query.rrtype == RRType.HINFO and query.name == self._probe:
+            self._see(query)
+        return await pass_on(query)
+
+    def _see(self, query: Query) -> None:
+        """From another port than a probe's own, one sighting is proof, for nobody could guess the name.
+
+        More than two from anywhere are, as in CoreDNS: what changes ports on the way may leave them as they are.
+        Equal queries share a way to the upstream here, so that a loop may bring a probe back but once.
+        """
+        self._sightings += 1
+        host, port = query.client.remote()
+        if port in self._ports and self._sightings <= MOST_SIGHTINGS:
+            return
+        source = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        at, at_port = self._block.listens
+        told = f'Loop ({source} -> {f"[{at}]" if ":" in at else at}:{at_port}) detected for zone "{self._zone_text}"'
+        log.fatal(f'{told}, see {TROUBLESHOOTING}. Query: "HINFO {self._text}"\n  {self._cure()}')
+
+    def _cure(self) -> str:
+        upstreams = list(self._upstreams())
+        some = f"one of {', '.join(upstreams)}" if len(upstreams) > 1 else "".join(upstreams)
+        return f"{some} sends this server's queries back to it: {CURE}" if upstreams else CURE
+
+    def _upstreams(self) -> Iterator[str]:
+        for _, plugin in self._block.plugins:
+            if isinstance(plugin, Forwards):
+                yield from plugin.upstreams()
+
+    async def _watch(self) -> None:
+        """Probe until there is a reply, whatever it says."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(PROBING):
+                while not await self._ask():
+                    self._sightings = 0
+                    await asyncio.sleep(PAUSE)
+        self._task = None
+
+    async def _ask(self) -> bool:
+        """Send the probe to ourselves, and tell whether a reply came."""
+        loop = asyncio.get_running_loop()
+        host, port = self._block.listens
+        host = host or LOOPBACK
+        ident = secrets.token_bytes(2)
+        try:
+            with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_DGRAM) as sock:
+                sock.setblocking(False)
+                sock.connect((host, port))
+                self._ports.add(sock.getsockname()[1])
+                async with asyncio.timeout(TIMEOUT):
+                    await loop.sock_sendall(sock, ident + self._question())
+                    while not (await loop.sock_recv(sock, LARGEST)).startswith(ident):
+                        pass
+        except OSError:  # TimeoutError is one
+            return False
+        return True
+
+    def _question(self) -> bytes:
+        """Return the probe behind its ID."""
+        counts = (1).to_bytes(2, "big") + bytes(6)
+        kind = RRType.HINFO.to_bytes(2, "big") + RRClass.IN.to_bytes(2, "big")
+        return RD.to_bytes(2, "big") + counts + self._probe + kind
