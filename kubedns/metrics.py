@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from bisect import bisect_left
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -34,21 +33,6 @@ def fold() -> None:
     """Bring all counters up to date: call it before the registry is collected."""
     for call in list(fold_first.values()):
         call()
-
-
-class Histogram:
-    """Counts of values by upper bound, cheap to add to; the last count is of what is beyond all bounds."""
-
-    __slots__ = ("bounds", "counts", "sum")
-
-    def __init__(self, bounds: tuple[float, ...]) -> None:
-        self.bounds = bounds
-        self.counts = [0] * (len(bounds) + 1)
-        self.sum = 0.0
-
-    def observe(self, value: float) -> None:
-        self.counts[bisect_left(self.bounds, value)] += 1
-        self.sum += value
 
 
 class Folded:

@@ -7,6 +7,7 @@ leads elsewhere.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import stat
 import time
@@ -14,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Awaitable, Callable, Iterable
 
 SETTLED = 0.05  # seconds without a change until a file is taken for whole: something may still be writing it
 MOST_LOOKS = 20  # at a file that never settles
@@ -36,6 +37,13 @@ class FileWatch:
         """Tell whether the file is another than was opened last; raises OSError where there is none."""
         return _signature(self.path.stat()) != self._opened
 
+    async def settled_change(self) -> bool:
+        """Tell as changed() does, of a file that nobody is writing any more; raises OSError where there is none."""
+        if not self.changed():
+            return False
+        await self.settle()
+        return True
+
     async def settle(self) -> None:
         """Wait until the file has not been written to for a moment, a second at the most; raises OSError."""
         for _ in range(MOST_LOOKS):
@@ -56,6 +64,30 @@ class FileWatch:
         ticking = 0 <= time.time() - state.st_mtime < SETTLED
         self._opened = None if ticking else _signature(state)
         return file, state
+
+
+class Following:
+    """Looks at something every `interval` seconds, from start() to stop(); an interval of 0 is never."""
+
+    def __init__(self, interval: float, look: Callable[[], Awaitable[None]]) -> None:
+        self._interval = interval
+        self._look = look
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        if self._interval:
+            self._task = asyncio.get_running_loop().create_task(self._follow())
+
+    async def stop(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._task
+
+    async def _follow(self) -> None:
+        while True:
+            await asyncio.sleep(self._interval)
+            await self._look()
 
 
 def _signature(state: os.stat_result) -> Signature:

@@ -13,6 +13,7 @@ from kubedns import metrics
 from kubedns.corefile import readers
 from kubedns.corefile.errors import Kind
 from kubedns.corefile.numbers import NumberError, format_duration, parse_duration
+from kubedns.histogram import Histogram
 from kubedns.httpd import Endpoint, HttpError, HttpListener, Request, Response, read_address, split_address
 from kubedns.log import plugin_log
 from kubedns.plugin.contract import StartError
@@ -32,7 +33,7 @@ LOOPBACK = "127.0.0.1"  # where every address is listened on
 MOST_READ = 4096  # octets of our own response, whoever has the port
 
 log = plugin_log("health")
-durations = metrics.Histogram(BOUNDS)
+durations = Histogram(BOUNDS)
 failures = metrics.Count()
 
 

@@ -4,7 +4,7 @@ Rules of this file:
 
 - What a file held stays in service until the whole of it has been read anew: a file that is broken, or cut short, or
   empty because something is about to be written to it, changes nothing but a line in the log.
-- Nothing holds the loop for more than SLICE, whatever the size of a file.
+- Nothing holds the loop for more than a slice of time (kubedns.watch), whatever the size of a file.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from kubedns.cluster.reading import (
     is_json,
     read_octets,
 )
+from kubedns.watch import in_slices
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -40,7 +41,6 @@ if TYPE_CHECKING:
 
 POLL = 0.2  # seconds between looks at the files
 SETTLED = 0.05  # seconds without a change before a file is read: something may still be writing it
-SLICE = 0.002  # seconds of work before the loop has its turn
 MOST_FILES = 2000
 DEEPEST_FOLDER = 16
 LARGEST_YAML, LARGEST_JSON = 1 << 20, 25 << 20  # octets of a file that is read in this process
@@ -119,7 +119,7 @@ class ManifestSource:
         for path in list_files(self.path):
             self._files[path] = await self._read(path)
             self._tell(path, self._files[path])
-        await _in_slices(self._reconciling())
+        await in_slices(self._reconciling())
         self._index.synced = True
         self._tell_if_empty()
 
@@ -136,7 +136,7 @@ class ManifestSource:
                 continue
             self._error = ""
             if changed:
-                await _in_slices(self._reconciling())
+                await in_slices(self._reconciling())
                 # Where the first reading failed, this is when all has been read.
                 self._index.synced = self._index.synced or not any(file.error for file in self._files.values())
 
@@ -180,7 +180,7 @@ class ManifestSource:
         """Return a file's contents, read in this process or in a child, whichever suits its size."""
         file = _File()
         if _is_small(path):
-            await _in_slices(_adding(file, self._contents(path, file)))
+            await in_slices(_adding(file, self._contents(path, file)))
         else:
             signature = file.signature = _signature(path)
             size = (signature[2] if signature else 0) >> 20
@@ -188,7 +188,7 @@ class ManifestSource:
             self._log(f"{path}: {size} MB take about {seconds} s to read; until then, {_KEPT}")
             async with contextlib.aclosing(read_in_child(path, self._filters)) as parts:  # cancelled, it ends the child
                 async for contents in parts:
-                    await _in_slices(_adding(file, (contents,)))
+                    await in_slices(_adding(file, (contents,)))
         return file
 
     def _contents(self, path: str, file: _File) -> Iterator[Contents]:
@@ -256,15 +256,6 @@ class ManifestSource:
             for derived in derive_slices(rule, pods, targets=self._filters.targets):
                 wanted["EndpointSlice", derived.namespace, derived.name] = derived
             yield
-
-
-async def _in_slices(steps: Iterable[None]) -> None:
-    """Take all steps, but let the loop have its turn every SLICE."""
-    end = time.monotonic() + SLICE
-    for _ in steps:
-        if time.monotonic() >= end:
-            await asyncio.sleep(0)
-            end = time.monotonic() + SLICE
 
 
 def _adding(file: _File, parts: Iterable[Contents]) -> Iterator[None]:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+from kubedns.histogram import Histogram
 
 if TYPE_CHECKING:
     from kubedns.cluster.objects import Kind
@@ -13,21 +14,6 @@ if TYPE_CHECKING:
 # Upper bounds in seconds: Prometheus' defaults, and those of kubernetes' network programming latencies.
 REQUEST_BOUNDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 PROGRAMMING_BOUNDS = tuple(0.001 * 2**power for power in range(20))
-
-
-class Histogram:
-    """Counts by upper bound; the last count is of what is beyond all bounds."""
-
-    __slots__ = ("bounds", "counts", "sum")
-
-    def __init__(self, bounds: tuple[float, ...]) -> None:
-        self.bounds = bounds
-        self.counts = [0] * (len(bounds) + 1)
-        self.sum = 0.0
-
-    def observe(self, value: float) -> None:
-        self.counts[bisect_left(self.bounds, value)] += 1
-        self.sum += value
 
 
 @dataclass(slots=True)

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from typing import TYPE_CHECKING
 
 from kubedns.cluster.tokens import Token
 from kubedns.log import plugin_log
 from kubedns.plugin.zones import Zones
-from kubedns.watch import FileWatch, in_slices
+from kubedns.watch import FileWatch, Following, in_slices
 from plugins.hosts.table import HostsTable
 
 if TYPE_CHECKING:
@@ -32,28 +31,18 @@ class HostsFile:
         self.readings = 0
         self._zones = Zones((zone, zone) for zone in options.zones)
         self._reverse = options.reverse
-        self._interval = options.reload
         self._watch = FileWatch(options.path)
         self._reading = asyncio.Lock()
-        self._following: asyncio.Task[None] | None = None
+        self._following = Following(options.reload, self.read)
 
     async def start(self) -> None:
         """Read the file; a missing one may come later."""
         await self.read()
-        if self._interval:
-            self._following = asyncio.create_task(self._follow())
+        self._following.start()
 
     async def stop(self) -> None:
         """Follow the file no longer."""
-        if self._following is not None:
-            self._following.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._following
-
-    async def _follow(self) -> None:
-        while True:
-            await asyncio.sleep(self._interval)
-            await self.read()
+        await self._following.stop()
 
     async def read(self) -> None:
         """Put a changed file's content in place of the old, at once; one that can't be read changes nothing."""
@@ -62,9 +51,8 @@ class HostsFile:
 
     async def _read(self) -> None:
         try:
-            if not self._watch.changed():
+            if not await self._watch.settled_change():
                 return
-            await self._watch.settle()
             file, state = self._watch.open()
             with file:
                 table = HostsTable()

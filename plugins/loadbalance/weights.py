@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import hashlib
 from typing import TYPE_CHECKING
 
@@ -11,7 +9,7 @@ from kubedns.cluster.addresses import pack_address
 from kubedns.corefile.numbers import format_duration, quote
 from kubedns.log import plugin_log
 from kubedns.plugin.contract import StartError
-from kubedns.watch import FileWatch
+from kubedns.watch import FileWatch, Following
 from kubedns.wire.errors import WireError
 from kubedns.wire.name import spelled_name
 
@@ -84,7 +82,7 @@ class Weights:
         self._changed = changed
         self._watch = FileWatch(path)
         self._digest = b""
-        self._following: asyncio.Task[None] | None = None
+        self._following = Following(interval, self._look)
 
     async def start(self) -> None:
         """Raises StartError for a file that is wrong; one that is missing may come later, if it is looked for."""
@@ -97,27 +95,20 @@ class Weights:
                 raise StartError(f"plugin/loadbalance: {UNREADABLE}") from None
             again = format_duration(self._interval)
             log.warning(f"Failed to open weight file:{UNREADABLE}. Will try again in {again}")
-        if self._interval:
-            self._following = asyncio.create_task(self._follow())
+        self._following.start()
 
     async def stop(self) -> None:
         """Follow the file no longer."""
-        if self._following is not None:
-            self._following.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._following
+        await self._following.stop()
 
-    async def _follow(self) -> None:
-        while True:
-            await asyncio.sleep(self._interval)
-            try:
-                if self._watch.changed():
-                    await self._watch.settle()
-                    self._read()
-            except WeightError as error:
-                log.error(str(error))
-            except OSError:
-                log.error(UNREADABLE)
+    async def _look(self) -> None:
+        try:
+            if await self._watch.settled_change():
+                self._read()
+        except WeightError as error:
+            log.error(str(error))
+        except OSError:
+            log.error(UNREADABLE)
 
     def _read(self) -> None:
         """Take the file's content unless it is what was read last; raises WeightError and OSError."""

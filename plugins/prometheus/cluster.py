@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from typing import Any
 
-    from kubedns.cluster.statistics import Histogram
+    from kubedns.histogram import Histogram
 
 PREFIX = "coredns_kubernetes_"
 OWN_PREFIX = "kubedns_kubernetes_"
