@@ -4,58 +4,83 @@ from __future__ import annotations
 
 import argparse
 import os
-import shutil
 import sys
 from contextlib import ExitStack
+from dataclasses import dataclass
 from ipaddress import IPv4Address
 from pathlib import Path
 from time import monotonic
 
 from bench import cluster, machine, peers
+from bench.following import measure_scenarios
 from bench.load import Asker
-from bench.measure import Results, measure_class, measure_pace
+from bench.measure import (
+    CACHED,
+    ECHO,
+    KUBEADM,
+    LIVE,
+    Plan,
+    Results,
+    measure_class,
+    measure_flood,
+    measure_rate,
+)
+from bench.ours import CACHED_FORM, KUBEADM_FORM, Form, Kubedns, corefile, only, start_echo, supported_directives
+from bench.pace import Pacer
+from bench.picture import draw
 from bench.processes import BenchError, Server
-from bench.questions import CLUSTER_IP, KINDS, Files
+from bench.programs import Programs, prepare
+from bench.questions import CLUSTER_IP, FLOOD, KINDS, Files
 from bench.report import render
+from tests.fakes.apiserver import APIServer
 
 HERE = Path(__file__).parent
 FOLDER = HERE.parent / ".bench"
-PACED_SECONDS = 3.0
+RATES = (1_000, 5_000, 20_000)
 FIRST = CLUSTER_IP[0]
+PARTS = ("load", "rates", "flood", "latency")
 
 
 def main() -> int:
     """Return the exit status: 1 where something could not be measured."""
     chosen = _arguments()
     about = machine.description()
+    bench = Bench(chosen)
     try:
-        results, corefile = _measure(chosen)
+        with ExitStack() as stack:
+            bench.run(stack)
     except BenchError as error:
         print(error, file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return 130
-    text = render(results, about, corefile)
+    about += [(peer.name, peer.about()) for peer in bench.peers]
+    about.append(("the benchmark took", f"{monotonic() - STARTED:.0f} s"))
+    text = render(bench.results, about, bench.corefile)
     print(f"\n{text}")
-    output = chosen.output or (None if chosen.kinds else HERE / "results.md")
+    whole = not chosen.kinds and set(chosen.parts) == set(PARTS) and not chosen.only
+    output = chosen.output or (HERE if whole else None)
     if output:
-        output.write_text(text, encoding="utf-8")
+        output.mkdir(parents=True, exist_ok=True)
+        (output / "results.md").write_text(text, encoding="utf-8")
+        (output / "results.svg").write_text(draw(bench.results), encoding="utf-8")
     return 0
 
 
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python bench", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument(
         "kinds", nargs="*", metavar="CLASS", help=f"of: {' '.join(KINDS)}; all of them if none is named"
     )
-    parser.add_argument("--seconds", type=float, default=2.0, help="of each run (default 2)")
+    parser.add_argument("--parts", nargs="*", choices=PARTS, default=PARTS, help="of the benchmark (default: all)")
+    parser.add_argument("--seconds", type=float, default=1.5, help="of each run at full load (default 1.5)")
     parser.add_argument("--rounds", type=int, default=3, help="of each class; the cheapest counts (default 3)")
+    parser.add_argument("--paced-seconds", type=float, default=3.0, help="of each run at a low rate (default 3)")
+    parser.add_argument("--no-peers", action="store_true", help="leave other servers out even where they are installed")
+    parser.add_argument("--only", help="directives of the Corefile, with commas (default: all of kubeadm's)")
     parser.add_argument(
-        "--rates", type=int, nargs="*", default=[1_000, 5_000, 20_000], help="queries a second for the latency table"
+        "--output", type=Path, help="folder for results.md and results.svg (default: bench, if all ran)"
     )
-    parser.add_argument("--no-peers", action="store_true", help="leave NSD out even where it is installed")
-    parser.add_argument("--only", help="directives of the Corefile, with commas (default: all of kubeadm's that work)")
-    parser.add_argument("--output", type=Path, help="the report (default: bench/results.md if all classes are run)")
     chosen = parser.parse_args()
     for kind in chosen.kinds:
         if kind not in KINDS:
@@ -63,57 +88,105 @@ def _arguments() -> argparse.Namespace:
     return chosen
 
 
-def _measure(chosen: argparse.Namespace) -> tuple[Results, str]:
-    cores = sorted(os.sched_getaffinity(0))
-    if len(cores) < 2:
-        raise BenchError("The benchmark needs two cores: one for the server, one for who asks.")
-    if shutil.which("dnsperf") is None:
-        raise BenchError("The benchmark asks with dnsperf, which is not here (Debian: apt-get install dnsperf).")
-    FOLDER.mkdir(exist_ok=True)
-    only = frozenset(chosen.only.split(",")) if chosen.only else None
-    corefile = peers.corefile(peers.supported_directives(), only=only)
-    echo = peers.compile_echo(HERE / "echo.c", FOLDER)
-    _say(f"Writing the cluster: {cluster.SERVICES} Services, {cluster.SERVICES * cluster.ENDPOINTS} endpoints")
-    cluster.write_manifests(FOLDER / "cluster.json")
-    results = Results()
-    with ExitStack() as stack:
-        servers = [stack.enter_context(peers.start_echo(echo, FOLDER, cores[0]))]
-        _await(results, servers[-1], echo=True)
-        servers.append(stack.enter_context(peers.start_kubedns(FOLDER, cores[0], corefile)))
-        _await(results, servers[-1])
-        nsd = None if chosen.no_peers else peers.find_nsd()
-        if nsd:
-            servers.append(stack.enter_context(peers.start_nsd(nsd, FOLDER, cores[0])))
-            _await(results, servers[-1])
-        elif not chosen.no_peers:
-            _say("NSD is not installed: measured without it")
-        _run(chosen, servers, results, cores[1])
-    return results, corefile
+@dataclass(slots=True)
+class Started:
+    """What runs during the whole benchmark."""
+
+    programs: Programs
+    api: APIServer
+    kubeconfig: Path
+    upstream: int  # its port
+    ours: list[Server]
+    others: list[Server]
 
 
-def _await(results: Results, server: Server, *, echo: bool = False) -> None:
-    """Wait for the address of a Service; the echo gives the question back."""
-    holding = b"\0\1\0\1" if echo else IPv4Address(cluster.cluster_ip(FIRST)).packed
-    results.started[server.name] = server.await_answer(cluster.domain_name(FIRST), holding)
-    memory = server.memory()
-    results.memory[server.name] = (memory, memory)
-    _say(f"{server.name} answers after {results.started[server.name]:.2f} s")
+class Bench:
+    """One run of the benchmark: the first core is the servers', the second asks."""
+
+    def __init__(self, chosen: argparse.Namespace) -> None:
+        self.results = Results()
+        self.peers = [] if chosen.no_peers else peers.installed()
+        self.corefile = ""
+        self._chosen = chosen
+        self._form = only(KUBEADM_FORM, frozenset(chosen.only.split(",")) if chosen.only else None)
+        self._plan = Plan(chosen.seconds, chosen.rounds, chosen.paced_seconds)
+        self._files = Files(FOLDER)
+
+    def run(self, stack: ExitStack) -> None:
+        FOLDER.mkdir(exist_ok=True)
+        programs = prepare(FOLDER)
+        self._core, asking = sorted(os.sched_getaffinity(0))[:2]
+        started = self._start(stack, programs, asking)
+        asker, pacer = Asker(asking, self._files), Pacer(programs.latency, asking, self._files)
+        parts = self._chosen.parts
+        if "load" in parts:
+            self._measure_classes([*started.ours, *started.others], asker)
+        echo, kubeadm = started.ours[0], started.ours[1]
+        if "rates" in parts:
+            for rate in RATES:
+                paced = measure_rate(KINDS["hot"], [echo, kubeadm], pacer, self._plan, rate)
+                self.results.rates.append((rate, paced))
+                say(f"{rate} q/s: " + ", ".join(f"{name} {one.microseconds:.1f} us" for name, one in paced.items()))
+        alone = [row.cost(KUBEADM) for name in ("hot", "nxdomain") if (row := self.results.row(name))]
+        if "flood" in parts and len(alone) == 2:
+            self.results.flood = measure_flood(
+                FLOOD, kubeadm, asker, self._plan, [cost for cost in alone if cost is not None]
+            )
+        for server in (*started.ours, *started.others):
+            self.results.memory[server.name] = (self.results.memory[server.name][0], server.memory())
+        if "latency" in parts:
+            self._measure_latency(started, pacer)
+
+    def _start(self, stack: ExitStack, programs: Programs, asking: int) -> Started:
+        say(f"Writing the cluster: {cluster.SERVICES} Services, {cluster.SERVICES * cluster.ENDPOINTS} endpoints")
+        cluster.write_manifests(FOLDER / "cluster.json")
+        api = stack.enter_context(APIServer(FOLDER / "apiserver"))
+        api.load(FOLDER / "cluster.json")
+        kubeconfig = api.kubeconfig(FOLDER / "kubeconfig")
+        upstream = stack.enter_context(start_echo("upstream", programs.echo, FOLDER, asking, upstream=True))
+        ours = [stack.enter_context(start_echo(ECHO, programs.echo, FOLDER, self._core))]
+        self._await(ours[0], echo=True)
+        for name, form in ((KUBEADM, self._form), (CACHED, only(CACHED_FORM, self._form.only))):
+            ours.append(self._start_kubedns(stack, name, form, upstream.port))
+        first = ours[1]
+        assert isinstance(first, Kubedns)  # noqa: S101 - made above
+        self.corefile = corefile(self._form, first.ports, supported_directives())
+        others = []
+        for peer in self.peers:
+            server = stack.enter_context(peer.start(FOLDER, self._core, upstream.port, kubeconfig))
+            self._await(server)
+            others.append(server)
+        return Started(programs, api, kubeconfig, upstream.port, ours, others)
+
+    def _start_kubedns(self, stack: ExitStack, name: str, form: Form, upstream: int) -> Kubedns:
+        server = stack.enter_context(Kubedns(name, self._core, form, upstream, FOLDER))
+        self._await(server)
+        return server
+
+    def _await(self, server: Server, *, echo: bool = False) -> None:
+        """Wait for the address of a Service; the echo gives the question back."""
+        holding = b"\0\1\0\1" if echo else IPv4Address(cluster.cluster_ip(FIRST)).packed
+        seconds = server.await_answer(cluster.domain_name(FIRST), holding)
+        self.results.started[server.name] = seconds
+        self.results.memory[server.name] = (server.memory(), server.memory())
+        say(f"{server.name} answers after {seconds:.2f} s")
+
+    def _measure_classes(self, servers: list[Server], asker: Asker) -> None:
+        for name in self._chosen.kinds or KINDS:
+            row = measure_class(KINDS[name], servers, asker, self._plan, say)
+            self.results.rows.append(row)
+            say(f"{name}: " + ", ".join(f"{server} {row.cost(server):.1f} us" for server in row.runs))
+
+    def _measure_latency(self, started: Started, pacer: Pacer) -> None:
+        with ExitStack() as stack:
+            form = Form(kubeconfig=started.kubeconfig, only=self._form.only)
+            live = self._start_kubedns(stack, LIVE, form, started.upstream)
+            self.results.scenarios = measure_scenarios(pacer, started.ours[0], live, started.api, say)
+            self.results.memory[live.name] = (self.results.memory[live.name][0], live.memory())
 
 
-def _run(chosen: argparse.Namespace, servers: list[Server], results: Results, core: int) -> None:
-    asker = Asker(core, Files(FOLDER))
-    for name in chosen.kinds or KINDS:
-        row = measure_class(KINDS[name], servers, asker, chosen.seconds, chosen.rounds)
-        results.rows.append(row)
-        costs = ((server, min(run.microseconds for run in runs)) for server, runs in row.runs.items())
-        _say(f"{name}: " + ", ".join(f"{server} {cost:.1f} us" for server, cost in costs))
-    for rate in chosen.rates:
-        results.paces.append((rate, measure_pace(KINDS["hot"], servers[:2], asker, PACED_SECONDS, rate)))
-    for server in servers:
-        results.memory[server.name] = (results.memory[server.name][0], server.memory())
-
-
-def _say(text: str) -> None:
+def say(text: str) -> None:
+    """Tell how far the benchmark is."""
     print(f"{monotonic() - STARTED:5.0f} s  {text}", flush=True)
 
 

@@ -57,7 +57,7 @@ def objects() -> Iterator[dict[str, Any]]:
         yield {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace(number)}}
     for number in range(SERVICES):
         yield _service(number)
-        yield _endpoint_slice(number)
+        yield endpoint_slice(number)
 
 
 def write_manifests(path: Path) -> None:
@@ -83,7 +83,8 @@ def _service(number: int) -> dict[str, Any]:
     }
 
 
-def _endpoint_slice(number: int) -> dict[str, Any]:
+def endpoint_slice(number: int) -> dict[str, Any]:
+    """Return the EndpointSlice of a Service, a new object each time."""
     return {
         "apiVersion": "discovery.k8s.io/v1",
         "kind": "EndpointSlice",

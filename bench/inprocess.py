@@ -1,7 +1,8 @@
-"""python -m bench.inprocess [CLASS...]: the first road without sockets, from a datagram's octets to its reply's.
+"""python -m bench.inprocess [CLASS...]: the way to an answer without sockets, from a datagram's octets to its reply's.
 
-The plugins, the chain and the dispatcher are the server's own; only the listener is missing. Time is this thread's
-CPU, the least of several passes, so that a change of a tenth of a microsecond shows even on a machine with other work.
+The plugins, the chain, the wire cache and the dispatcher are the server's own; only the listener is missing. Time is
+this thread's CPU, the least of several passes (the first fill the wire cache), so that a change of a tenth of a
+microsecond shows even on a machine with other work.
 """
 
 from __future__ import annotations
@@ -20,9 +21,10 @@ from typing import TYPE_CHECKING, Any
 
 import uvloop
 
-from bench import cluster, peers
-from bench.processes import BenchError, encode_query
-from bench.questions import KINDS, Files
+from bench import cluster
+from bench.ours import Form, Ports, corefile
+from bench.processes import BenchError, encode_query, free_ports
+from bench.questions import KINDS, Files, Needs
 from kubedns.corefile.parse import parse
 from kubedns.listeners.mmsg import IPV4
 from kubedns.listeners.udp import UdpClient
@@ -75,9 +77,11 @@ async def _measure(kinds: Sequence[Kind], chosen: argparse.Namespace) -> None:
     [group] = configuration.groups.values()
     dispatcher = Dispatcher("dns://:53", group.served, stepper, any_class=group.any_class)
     await asyncio.sleep(0)  # the stepper's spares are ready after one turn of the loop
-    road = Road(dispatcher.answer, profile=chosen.profile)
+    road = Road(dispatcher, profile=chosen.profile)
     files = Files(FOLDER)
     for kind in kinds:
+        if kind.tcp or kind.needs == Needs.UPSTREAM:
+            continue
         print(await _called_back(partial(road.measure, kind, files)), flush=True)
     stepper.close()
 
@@ -88,9 +92,9 @@ def _configuration(only: frozenset[str] | None) -> Configuration:
     if not manifests.exists():
         cluster.write_manifests(manifests)
     registry = find_plugins()
-    text = peers.corefile(frozenset(registry.modules), only=only)
-    corefile = parse(
-        text,
+    [upstream] = free_ports(1)  # nobody is asked
+    parsed = parse(
+        corefile(Form(only=only), Ports.choose(upstream), frozenset(registry.modules)),
         "Corefile",
         directives=registry.order,
         unsupported=registry.unsupported,
@@ -98,15 +102,16 @@ def _configuration(only: frozenset[str] | None) -> Configuration:
         path=FOLDER / "Corefile",
         warn=print,
     )
-    return configure(corefile, Setting(registry, 53, FOLDER, manifests), {})
+    return configure(parsed, Setting(registry, 53, FOLDER, manifests), {})
 
 
 class Road:
-    """What is measured: a dispatcher's `answer`, called as a listener calls it."""
+    """What is measured: a dispatcher, called as the listener for UDP calls it."""
 
-    def __init__(self, answer: Callable[..., Any], *, profile: bool) -> None:
+    def __init__(self, dispatcher: Dispatcher, *, profile: bool) -> None:
         """With `profile`, one more pass shows which functions the time goes to."""
-        self._answer = answer
+        self._ready = dispatcher.ready("udp").ipv4
+        self._answer = dispatcher.answer
         self._profiled = profile
         self._client = UdpClient(_peer())
 
@@ -117,7 +122,7 @@ class Road:
         else:
             batches = [list(_datagrams(kind, files))] * (PASSES + 1)
         for datagram in batches[0]:
-            reply = self._answer(datagram, self._client, time.monotonic())
+            reply = self._ready(datagram, time.monotonic()) or self._answer(datagram, self._client, 0.0)
             if not isinstance(reply, bytes) or RCODES.get(reply[3] & 15) not in kind.rcodes:
                 raise BenchError(f"{kind.name}: {datagram!r} got {reply!r}")
         least = min(map(self._time, batches[1:]))
@@ -128,11 +133,11 @@ class Road:
 
     def _time(self, datagrams: Sequence[bytes]) -> float:
         """Return the seconds that an answer takes."""
-        answer, client = self._answer, self._client
+        ready, answer, client = self._ready, self._answer, self._client
         now = time.monotonic()
         before = time.thread_time()
         for datagram in datagrams:
-            answer(datagram, client, now)
+            ready(datagram, now) or answer(datagram, client, now)
         return (time.thread_time() - before) / len(datagrams)
 
     def _profile(self, datagrams: Sequence[bytes]) -> str:
@@ -166,7 +171,8 @@ async def _called_back(work: Callable[[], str]) -> str:
 
 
 def _datagrams(kind: Kind, files: Files) -> Iterator[bytes]:
-    with files.file(kind, SECONDS_FOR_QUESTIONS).open(encoding="ascii") as file:
+    files.renew(kind, SECONDS_FOR_QUESTIONS)
+    with files.file(kind).open(encoding="ascii") as file:
         for line in islice(file, QUESTIONS):
             domain_name, rrtype = line.split()
             yield encode_query(domain_name, TYPES[rrtype], EDNS_SIZE if kind.edns else 0)

@@ -13,37 +13,26 @@ if TYPE_CHECKING:
     from bench.processes import Server
     from bench.questions import Files, Kind
 
-CLIENTS = 20  # sockets
+CLIENTS = 20  # sockets, or connections
 OUTSTANDING = 200  # questions under way at once: what keeps the server busy without losing any
-OPEN_LOOP = 20_000  # at a fixed rate nobody waits for a slow server
+OUTSTANDING_TCP = 20
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """`cpu` is seconds; `wrong` counts replies of an RCODE that no right answer has."""
+    """`cpu` is seconds, `size` a reply's octets; `wrong` counts replies of an RCODE that no right answer has."""
 
     completed: int
     lost: int
     wrong: int
     per_second: float
     cpu: float
+    size: int
 
     @property
     def microseconds(self) -> float:
         """CPU for each query that was answered."""
         return self.cpu / self.completed * 1e6
-
-
-@dataclass(frozen=True, slots=True)
-class Paced:
-    """A run at a fixed rate; `latencies` are seconds, sorted."""
-
-    run: Run
-    latencies: tuple[float, ...]
-
-    def percentile(self, share: float) -> float:
-        """Return the latency that so much of the replies (0 to 1) came within, in milliseconds."""
-        return self.latencies[int((len(self.latencies) - 1) * share)] * 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,21 +43,11 @@ class Asker:
     files: Files
 
     def full_load(self, server: Server, kind: Kind, seconds: float) -> Run:
-        """Ask as fast as the server answers."""
-        return self._run(server, kind, seconds, ["-q", str(OUTSTANDING)])[0]
-
-    def paced_load(self, server: Server, kind: Kind, seconds: float, rate: int) -> Paced:
-        """Ask so many questions a second, however slowly they are answered."""
-        run, printed = self._run(server, kind, seconds, ["-q", str(OPEN_LOOP), "-Q", str(rate), "-v"])
-        latencies = sorted(float(text) for text in re.findall(r"^> \S+ \S+ \S+ ([\d.]+)$", printed, re.MULTILINE))
-        if not latencies:
-            raise BenchError(f"dnsperf told no latencies:\n{printed[-500:]}")
-        return Paced(run, tuple(latencies))
-
-    def _run(self, server: Server, kind: Kind, seconds: float, words: list[str]) -> tuple[Run, str]:
-        questions = str(self.files.file(kind, seconds))
-        command = ["dnsperf", "-s", HOST, "-p", str(server.port), "-d", questions, "-l", f"{seconds:g}"]
-        command += ["-c", str(CLIENTS), "-T", "1", *words, *(["-e"] if kind.edns else [])]
+        """Ask as fast as the server answers. Raises BenchError if it does not."""
+        command = ["dnsperf", "-s", HOST, "-p", str(server.port), "-d", str(self.files.file(kind))]
+        command += ["-l", f"{seconds:g}", "-c", str(CLIENTS), "-T", "1"]
+        command += ["-q", str(OUTSTANDING_TCP), "-m", "tcp"] if kind.tcp else ["-q", str(OUTSTANDING)]
+        command += ["-e"] if kind.edns else []
         before = server.cpu()
         with on_core(self.core):
             done = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -82,7 +61,8 @@ class Asker:
         counts = re.findall(r"(\w+) (\d+)", codes[1] if codes else "")
         wrong = sum(int(number) for rcode, number in counts if rcode not in kind.rcodes)
         lost = int(_number(r"Queries lost:\s+(\d+)", printed))
-        return Run(completed, lost, wrong, _number(r"Queries per second:\s+([\d.]+)", printed), cpu), printed
+        size = int(_number(r"Average packet size:.*response (\d+)", printed))
+        return Run(completed, lost, wrong, _number(r"Queries per second:\s+([\d.]+)", printed), cpu, size)
 
 
 def _number(pattern: str, printed: str) -> float:

@@ -1,159 +1,195 @@
-"""The servers that are measured: kubedns, the echo in C, and NSD with the same records as a static zone."""
+"""Other name servers, where they are installed: told the same records, asked the same questions.
+
+Each runs in the foreground with one process or thread to answer, gives replies of up to 4,096 octets by UDP, and
+forwards what is not the cluster's to the same upstream, if it can.
+"""
 
 from __future__ import annotations
 
 import os
+import re
 import shutil
-import socket
 import subprocess
-import sys
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from bench import cluster
-from bench.processes import HOST, ROOT, BenchError, Server
+from bench.ours import CACHED_FORM, KUBEADM_FORM, TTL, Ports, corefile
+from bench.processes import HOST, Server, free_ports
+from bench.questions import Needs
+from bench.zones import ZONES, dnsmasq_hosts, dnsmasq_services, write_zones, zone_file
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
-COMPILED = ("-O2", "-Wall", "-Wextra")
-TTL = 30
-REVERSE_ZONE = "in-addr.arpa"
-# kubeadm's Corefile without what a question about the cluster never comes to: loop and forward.
-DIRECTIVES = {
-    "errors": "errors",
-    "health": "health localhost:{health} {{\n        lameduck 5s\n    }}",
-    "ready": "ready localhost:{ready}",
-    "kubernetes": f"kubernetes {cluster.ZONE} in-addr.arpa ip6.arpa {{{{\n        pods insecure\n"
-    f"        fallthrough in-addr.arpa ip6.arpa\n        ttl {TTL}\n    }}}}",
-    "prometheus": "prometheus localhost:{metrics}",
-    "cache": f"cache 30 {{{{\n        disable success {cluster.ZONE}\n        disable denial {cluster.ZONE}\n    }}}}",
-    "reload": "reload",
-    "loadbalance": "loadbalance",
-}
+    from bench.ours import Form
+
+LARGEST = 4096
+RECORDS = frozenset({Needs.RECORDS})
+FORWARDING = frozenset({Needs.RECORDS, Needs.UPSTREAM})
+COREDNS_DIRECTIVES = frozenset(
+    {"errors", "health", "ready", "kubernetes", "prometheus", "forward", "cache", "loop", "reload", "loadbalance"}
+)
 
 
-def free_ports(count: int) -> list[int]:
-    """Return ports that nobody has on this host, for UDP and TCP both."""
-    held: list[socket.socket] = []
-    try:
-        while len(held) < 2 * count:
-            tcp, udp = socket.socket(), socket.socket(type=socket.SOCK_DGRAM)
-            held += [tcp, udp]
-            tcp.bind((HOST, 0))
-            udp.bind(tcp.getsockname())
-        return [tcp.getsockname()[1] for tcp in held[::2]]
-    finally:
-        for one in held:
-            one.close()
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a peer works: a folder of its own, its port, the upstream's, and a kubeconfig if there is an API server."""
+
+    folder: Path
+    port: int
+    upstream: int
+    kubeconfig: Path | None
 
 
-def corefile(supported: frozenset[str], *, only: frozenset[str] | None = None) -> str:
-    """Return kubeadm's Corefile as far as the server has its directives, or those named alone."""
-    health, ready, metrics = free_ports(3)
-    chosen = [text for name, text in DIRECTIVES.items() if name in supported and (only is None or name in only)]
-    lines = [text.format(health=health, ready=ready, metrics=metrics) for text in chosen]
-    return ".:53 {\n" + "".join(f"    {line}\n" for line in lines) + "}\n"
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """`prepare` writes what the program needs and returns its arguments; `version` is how it is asked for its own."""
+
+    name: str
+    program: str
+    version: str
+    gives: frozenset[Needs]
+    prepare: Callable[[Place], list[str]]
+    needs_api_server: bool = False
+
+    def path(self) -> str | None:
+        """Return where the program is; None where it is not installed."""
+        return shutil.which(self.program, path=os.pathsep.join((os.environ.get("PATH", ""), "/usr/sbin")))
+
+    def about(self) -> str:
+        """Return the program's version as it tells it."""
+        done = subprocess.run([self.path() or self.program, self.version], capture_output=True, text=True, check=False)
+        found = re.search(r"\d+(\.\d+)+", done.stdout + done.stderr)
+        return found[0] if found else "unknown"
+
+    def start(self, folder: Path, core: int, upstream: int, kubeconfig: Path | None) -> Server:
+        own = folder / self.name.replace(", ", "-").replace(" ", "-")
+        own.mkdir(exist_ok=True)
+        [port] = free_ports(1)
+        command = [self.path() or self.program, *self.prepare(Place(own, port, upstream, kubeconfig))]
+        server = Server(self.name, port, core, command, own / "log")
+        server.gives = self.gives
+        return server
 
 
-def supported_directives() -> frozenset[str]:
-    """Ask the server which plugins it has."""
-    done = subprocess.run(
-        [sys.executable, "-m", "kubedns", "-plugins"], capture_output=True, text=True, check=False, cwd=ROOT
-    )
-    if done.returncode:
-        raise BenchError(f"kubedns -plugins failed:\n{done.stderr}")
-    return frozenset(done.stdout.split())
+def _settings(values: dict[str, str]) -> str:
+    return "".join(f"  {key}: {value}\n" for key, value in values.items())
 
 
-def start_kubedns(folder: Path, core: int, corefile_text: str) -> Server:
-    """Start the server with the manifests that are in the folder."""
-    path = folder / "Corefile"
-    [port] = free_ports(1)
-    path.write_text(corefile_text.replace(".:53", f".:{port}"), encoding="ascii")
-    command = [sys.executable, "-m", "kubedns", "-conf", str(path), "--manifests", str(folder / "cluster.json")]
-    return Server("kubedns", port, core, command, folder)
-
-
-def compile_echo(source: Path, folder: Path) -> Path:
-    """Return the compiled echo."""
-    compiler = shutil.which(os.environ.get("CC", "cc"))
-    if compiler is None:
-        raise BenchError(
-            "The benchmark compares with a server in C, and there is no C compiler.\n"
-            "Install one (Debian: apt-get install gcc libc6-dev), or name it: make bench CC=clang"
-        )
-    target = folder / "echo"
-    done = subprocess.run([compiler, *COMPILED, "-o", target, source], capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise BenchError(f"{compiler} does not compile {source}:\n{done.stderr}")
-    return target
-
-
-def start_echo(program: Path, folder: Path, core: int) -> Server:
-    [port] = free_ports(1)
-    return Server("echo", port, core, [str(program), str(port)], folder)
-
-
-def find_nsd() -> str | None:
-    """Return NSD's path; None where it is not installed."""
-    return shutil.which("nsd", path=os.pathsep.join((os.environ.get("PATH", ""), "/usr/sbin")))
-
-
-def start_nsd(program: str, folder: Path, core: int) -> Server:
-    """Write the zones and start NSD in the foreground, with one process to answer."""
-    [port] = free_ports(1)
-    (folder / f"{cluster.ZONE}.zone").write_text("".join(_zone()), encoding="ascii")
-    (folder / f"{REVERSE_ZONE}.zone").write_text("".join(_reverse_zone()), encoding="ascii")
-    zones = "".join(f"zone:\n  name: {zone}\n  zonefile: {zone}.zone\n" for zone in (cluster.ZONE, REVERSE_ZONE))
+def _nsd(place: Place) -> list[str]:
+    write_zones(place.folder)
     settings = {
-        "ip-address": f"{HOST}@{port}",
+        "ip-address": f"{HOST}@{place.port}",
         "server-count": "1",
-        "zonesdir": f'"{folder}"',
+        "zonesdir": f'"{place.folder}"',
         "database": '""',
         "username": '""',
         "pidfile": '""',
-        "xfrdfile": f'"{folder}/xfrd.state"',
-        "xfrdir": f'"{folder}"',
-        "zonelistfile": f'"{folder}/zone.list"',
+        "xfrdfile": f'"{place.folder}/xfrd.state"',
+        "xfrdir": f'"{place.folder}"',
+        "zonelistfile": f'"{place.folder}/zone.list"',
         "minimal-responses": "yes",
-        "ipv4-edns-size": "4096",
+        "ipv4-edns-size": str(LARGEST),
         "rrl-ratelimit": "0",
     }
-    lines = "".join(f"  {key}: {value}\n" for key, value in settings.items())
-    (folder / "nsd.conf").write_text(
-        f"server:\n{lines}remote-control:\n  control-enable: no\n{zones}", encoding="ascii"
+    zones = "".join(f"zone:\n  name: {zone}\n  zonefile: {zone_file(place.folder, zone)}\n" for zone in ZONES)
+    text = f"server:\n{_settings(settings)}remote-control:\n  control-enable: no\n{zones}"
+    return ["-d", "-c", _write(place, text)]
+
+
+def _unbound(place: Place) -> list[str]:
+    write_zones(place.folder)
+    settings = {
+        "interface": f"{HOST}@{place.port}",
+        "directory": f'"{place.folder}"',
+        "do-daemonize": "no",
+        "username": '""',
+        "chroot": '""',
+        "pidfile": '""',
+        "use-syslog": "no",
+        "num-threads": "1",
+        "module-config": '"iterator"',
+        "do-not-query-localhost": "no",
+        "edns-buffer-size": str(LARGEST),
+        "max-udp-size": str(LARGEST),
+        "minimal-responses": "yes",
+        "outgoing-range": "4096",
+        "num-queries-per-thread": "2048",
+        "local-zone": '"10.in-addr.arpa." nodefault',
+    }
+    zones = "".join(
+        f"auth-zone:\n  name: {zone}\n  zonefile: {zone_file(place.folder, zone)}\n"
+        "  for-downstream: yes\n  for-upstream: no\n  fallback-enabled: no\n"
+        for zone in ZONES
     )
-    return Server("nsd", port, core, [program, "-d", "-c", str(folder / "nsd.conf")], folder)
+    forward = f'forward-zone:\n  name: "."\n  forward-addr: {HOST}@{place.upstream}\n'
+    control = "remote-control:\n  control-enable: no\n"
+    return ["-d", "-p", "-c", _write(place, f"server:\n{_settings(settings)}{control}{forward}{zones}")]
 
 
-def _head(zone: str) -> str:
-    return (
-        f"$ORIGIN {zone}.\n$TTL {TTL}\n"
-        f"@ SOA ns.dns.{cluster.ZONE}. hostmaster.{cluster.ZONE}. 1 7200 1800 86400 {TTL}\n"
-        f"@ NS ns.dns.{cluster.ZONE}.\n"
+def _knot(place: Place) -> list[str]:
+    write_zones(place.folder)
+    settings = {
+        "rundir": f'"{place.folder}"',
+        "listen": f"{HOST}@{place.port}",
+        "udp-workers": "1",
+        "tcp-workers": "1",
+        "background-workers": "1",
+        "udp-max-payload": str(LARGEST),
+    }
+    zones = "".join(
+        f'  - domain: {zone}\n    file: "{zone_file(place.folder, zone)}"\n'
+        "    journal-content: none\n    zonefile-sync: -1\n"
+        for zone in ZONES
     )
+    text = (
+        f'server:\n{_settings(settings)}database:\n  storage: "{place.folder}/database"\n'
+        f"log:\n  - target: stderr\n    any: warning\nzone:\n{zones}"
+    )
+    return ["-c", _write(place, text)]
 
 
-def _zone() -> Iterator[str]:
-    yield _head(cluster.ZONE)
-    yield f"ns.dns A {HOST}\n"
-    for number in range(cluster.SERVICES):
-        own = f"{cluster.domain_name(number)}."
-        addresses = cluster.endpoints(number)
-        names = [f"{str(address).replace('.', '-')}.{own}" for address in addresses]
-        yield from (f"{name} A {address}\n" for name, address in zip(names, addresses, strict=True))
-        if not cluster.headless(number):
-            yield f"{own} A {cluster.cluster_ip(number)}\n_http._tcp.{own} SRV 0 100 {cluster.PORT} {own}\n"
-            continue
-        yield from (f"{own} A {address}\n" for address in addresses)
-        weight = 100 // cluster.ENDPOINTS
-        yield from (f"_http._tcp.{own} SRV 0 {weight} {cluster.ENDPOINT_PORT} {name}\n" for name in names)
+def _dnsmasq(place: Place) -> list[str]:
+    hosts = place.folder / "hosts"
+    hosts.write_text("".join(dnsmasq_hosts()), encoding="ascii")
+    return ["--keep-in-foreground", f"--conf-file={_write(place, ''.join(_dnsmasq_lines(place, hosts)))}"]
 
 
-def _reverse_zone() -> Iterator[str]:
-    yield _head(REVERSE_ZONE)
-    for number in range(cluster.SERVICES):
-        for address in cluster.endpoints(number):
-            dashed = str(address).replace(".", "-")
-            yield f"{address.reverse_pointer}. PTR {dashed}.{cluster.domain_name(number)}.\n"
+def _dnsmasq_lines(place: Place, hosts: Path) -> Iterator[str]:
+    yield from (f"{word}\n" for word in ("no-resolv", "no-hosts", "bind-interfaces", "pid-file="))
+    yield f"port={place.port}\nlisten-address={HOST}\naddn-hosts={hosts}\n"
+    yield from (f"local=/{zone}/\n" for zone in ZONES)
+    yield f"server={HOST}#{place.upstream}\ncache-size=10000\nlocal-ttl={TTL}\n"
+    yield f"dns-forward-max=1000\nedns-packet-max={LARGEST}\nlog-facility=-\n"
+    yield from dnsmasq_services()
+
+
+def _coredns(form: Form) -> Callable[[Place], list[str]]:
+    def prepare(place: Place) -> list[str]:
+        health, ready, metrics = free_ports(3)
+        ports = Ports(place.port, health, ready, metrics, place.upstream)
+        followed = type(form)(cache=form.cache, kubeconfig=place.kubeconfig)
+        return ["-conf", _write(place, corefile(followed, ports, COREDNS_DIRECTIVES))]
+
+    return prepare
+
+
+def _write(place: Place, text: str) -> str:
+    path = place.folder / "configuration"
+    path.write_text(text, encoding="utf-8")
+    return str(path)
+
+
+PEERS = (
+    Peer("nsd", "nsd", "-v", RECORDS, _nsd),
+    Peer("knot", "knotd", "-V", RECORDS, _knot),
+    Peer("unbound", "unbound", "-V", FORWARDING, _unbound),
+    Peer("dnsmasq", "dnsmasq", "--version", FORWARDING, _dnsmasq),
+    Peer("coredns", "coredns", "-version", frozenset(Needs), _coredns(KUBEADM_FORM), needs_api_server=True),
+    Peer("coredns, cache 30", "coredns", "-version", frozenset(Needs), _coredns(CACHED_FORM), needs_api_server=True),
+)
+
+
+def installed() -> list[Peer]:
+    return [peer for peer in PEERS if peer.path()]

@@ -13,13 +13,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
+from bench.questions import Needs
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from types import TracebackType
 
 ROOT = Path(__file__).parent.parent
 HOST = "127.0.0.1"
+ALL = frozenset(Needs)
 TICK = 1 / os.sysconf("SC_CLK_TCK")  # seconds; what /proc counts CPU time in
+CPUCLOCK_SCHED = 2  # the clock of a process, made of its number as clock_getcpuclockid(3) makes it: all its threads
 PATIENCE = 120.0  # seconds until a server must answer
 RETRY = 0.02
 STOPPING = 10.0
@@ -40,14 +44,17 @@ class Memory:
 class Server:
     """A process and its children, pinned to a core, whose output goes into a log file."""
 
-    def __init__(self, name: str, port: int, core: int, command: Sequence[str], folder: Path) -> None:
-        """Start it at the root of the checkout, so that its code is what runs; `NAME.log` goes into the folder."""
+    def __init__(self, name: str, port: int, core: int, command: Sequence[str], log: Path) -> None:
+        """Start it at the root of the checkout, so that its code is what runs; `gives`: what it can be asked for."""
         self.name = name
         self.port = port
-        self._log = folder / f"{name}.log"
+        self.gives = ALL
+        self._log = log
         self.started = time.monotonic()
-        with self._log.open("wb") as log, on_core(core):
-            self._process = subprocess.Popen(list(command), stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=ROOT)
+        with log.open("wb") as output, on_core(core):
+            self._process = subprocess.Popen(
+                list(command), stdin=subprocess.DEVNULL, stdout=output, stderr=output, cwd=ROOT
+            )
 
     def __enter__(self) -> Self:
         return self
@@ -80,7 +87,7 @@ class Server:
 
     def cpu(self) -> float:
         """Return the seconds of CPU, user and system, that it and its children have used."""
-        return sum(_ticks(pid) for pid in self._pids()) * TICK
+        return sum(map(_cpu, self._pids()))
 
     def memory(self) -> Memory:
         now = peak = 0
@@ -111,6 +118,21 @@ def on_core(core: int) -> Iterator[None]:
         yield
     finally:
         os.sched_setaffinity(0, before)
+
+
+def free_ports(count: int) -> list[int]:
+    """Return ports that nobody has on this host, for UDP and TCP both."""
+    held: list[socket.socket] = []
+    try:
+        while len(held) < 2 * count:
+            tcp, udp = socket.socket(), socket.socket(type=socket.SOCK_DGRAM)
+            held += [tcp, udp]
+            tcp.bind((HOST, 0))
+            udp.bind(tcp.getsockname())
+        return [tcp.getsockname()[1] for tcp in held[::2]]
+    finally:
+        for one in held:
+            one.close()
 
 
 def encode_query(domain_name: str, rrtype: int, edns_size: int = 0) -> bytes:
@@ -146,10 +168,13 @@ def _stat(pid: int) -> list[str]:
     return _read(Path(f"/proc/{pid}/stat")).rpartition(")")[2].split()
 
 
-def _ticks(pid: int) -> int:
-    """Add utime and stime to those of children that have ended and were waited for."""
-    fields = _stat(pid)
-    return sum(map(int, fields[11:15]))
+def _cpu(pid: int) -> float:
+    """Return a process's own time by its clock, exact where /proc counts in hundredths, and that of ended children."""
+    ended = sum(map(int, _stat(pid)[13:15])) * TICK  # cutime, cstime
+    try:
+        return time.clock_gettime(~pid << 3 | CPUCLOCK_SCHED) + ended
+    except OSError:  # it has just ended
+        return ended
 
 
 def _kibibytes(key: str, status: str) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from dataclasses import dataclass
+from enum import Enum
 from itertools import count, islice
 from typing import TYPE_CHECKING
 
@@ -17,7 +18,11 @@ CLUSTER_IP = [number for number in range(cluster.SERVICES) if not cluster.headle
 HEADLESS = [number for number in range(cluster.SERVICES) if cluster.headless(number)]
 HOT = 1_000  # Services in the working set
 HEADLESS_ASKED = 500
+PTR_ASKED = 100_000
 MISSED = 2_000  # external names that the search path turns into cluster names
+MOST_OF_OTHERS = 200_000  # lines
+FORWARDED = 1_000  # names elsewhere that a cache holds
+KEPT = "name"  # how names begin that the upstream answers with a record
 FASTEST = 250_000  # questions that a class without repeats needs for each second
 SEED = 3  # every run of the benchmark asks the same
 SPREAD = 982_451_653  # a prime: multiples of it are all different modulo 10^9
@@ -46,20 +51,19 @@ def nxdomain(chance: random.Random) -> Iterator[str]:
 
 
 def ptr(chance: random.Random) -> Iterator[str]:
-    for _ in range(100_000):
-        address = cluster.FIRST_ENDPOINT + chance.randrange(cluster.SERVICES * cluster.ENDPOINTS)
-        yield f"{address.reverse_pointer} PTR"
+    for place in chance.sample(range(cluster.SERVICES * cluster.ENDPOINTS), PTR_ASKED):
+        yield f"{(cluster.FIRST_ENDPOINT + place).reverse_pointer} PTR"
 
 
 def pod(chance: random.Random) -> Iterator[str]:
-    for place in range(200_000):
+    for place in range(MOST_OF_OTHERS):
         dashed = "-".join(str(chance.randrange(256)) for _ in range(3))
         yield f"10-{dashed}.ns-{place % cluster.NAMESPACES}.pod.{cluster.ZONE} A"
 
 
 def mix(chance: random.Random) -> Iterator[str]:
     """Yield what clusters send: 60 % Services, few of them often; 30 % misses of the search path; 10 % other."""
-    for place in range(200_000):
+    for place in range(MOST_OF_OTHERS):
         which = chance.random()
         rrtype = "A" if place % 2 else "AAAA"
         if which < 0.6:
@@ -74,6 +78,33 @@ def mix(chance: random.Random) -> Iterator[str]:
             yield f"_http._tcp.{cluster.domain_name(chance.choice(CLUSTER_IP))} SRV"
 
 
+def forwarded_cached(_: random.Random) -> Iterator[str]:
+    for number in range(FORWARDED):
+        yield f"{KEPT}{number}.example.net A"
+
+
+def forwarded(chance: random.Random) -> Iterator[str]:
+    """Yield names that nobody has kept, so that each question goes upstream; none begins as KEPT does."""
+    for place in count(chance.randrange(10**9)):
+        yield f"host{place * SPREAD % 10**9}.example.net A"
+
+
+def flood(chance: random.Random) -> Iterator[str]:
+    """Yield a hot question and a name that no one has asked for, by turns."""
+    warm = list(hot(_chance()))
+    for place, line in enumerate(nxdomain(chance)):
+        yield warm[place % len(warm)]
+        yield line
+
+
+class Needs(Enum):
+    """What a server must be able to, to be asked."""
+
+    RECORDS = "the cluster's records"
+    PODS = "names of pods, made up when they are asked for"
+    UPSTREAM = "an upstream to forward to"
+
+
 @dataclass(frozen=True, slots=True)
 class Kind:
     """A class of questions. `rcodes` are those that right answers have; `fresh`: every run needs names of its own."""
@@ -84,7 +115,8 @@ class Kind:
     rcodes: frozenset[str] = frozenset({"NOERROR"})
     edns: bool = False
     fresh: bool = False
-    synthetic: bool = False  # answers that are made from the name: no static zone holds them
+    tcp: bool = False
+    needs: Needs = Needs.RECORDS
 
 
 KINDS = {
@@ -92,38 +124,53 @@ KINDS = {
     for kind in (
         Kind("hot", "1,000 ClusterIP Services, A and AAAA", hot),
         Kind("headless", "500 headless Services, 18 addresses in a reply", headless),
-        Kind("srv", "SRV of those, no EDNS: cut to 512 octets, TC set", srv),
         Kind("srv-edns", "SRV of those with EDNS: 18 targets and their addresses", srv, edns=True),
+        Kind("srv", "SRV of those, no EDNS: cut to 512 octets, TC set", srv),
         Kind(
             "nxdomain", "search-path misses, never the same name twice", nxdomain, frozenset({"NXDOMAIN"}), fresh=True
         ),
-        Kind("ptr", "PTR of 147,600 endpoints", ptr),
-        Kind("pod", "A of pod names, the address in the name", pod, synthetic=True),
+        Kind("ptr", "PTR of 100,000 different endpoints", ptr),
+        Kind("pod", "A of pod names, the address in the name", pod, needs=Needs.PODS),
         Kind("mix", "60 % Services, 30 % misses, 10 % headless and SRV", mix, frozenset({"NOERROR", "NXDOMAIN"})),
+        Kind("forwarded-cached", "1,000 names elsewhere, kept by the cache", forwarded_cached, needs=Needs.UPSTREAM),
+        Kind("forwarded", "names elsewhere, each asked upstream", forwarded, fresh=True, needs=Needs.UPSTREAM),
+        Kind("tcp", "hot, over 20 kept TCP connections, 20 in flight", hot, tcp=True),
     )
 }
+FLOOD = Kind(
+    "flood",
+    "hot questions and random names by turns",
+    flood,
+    frozenset({"NOERROR", "NXDOMAIN"}),
+    fresh=True,
+)
 
 
 class Files:
-    """Writes question files into a folder: one for each class, and one for each run where no name may come twice."""
+    """Question files in a folder: one for each class, written anew for each round where no name may come twice."""
 
     def __init__(self, folder: Path) -> None:
         """The folder is there."""
         self._folder = folder
+        self._written: set[str] = set()
         self._fresh: dict[str, Iterator[str]] = {}
 
-    def file(self, kind: Kind, seconds: float) -> Path:
-        """Return a file with questions for a run of so many seconds."""
+    def file(self, kind: Kind) -> Path:
+        """Return the class's file; a class without repeats must have been renewed before."""
         path = self._folder / f"{kind.lines.__name__}.txt"
-        if not kind.fresh:
-            if kind.name not in self._fresh:
-                self._fresh[kind.name] = iter(())
-                _write(path, kind.lines(_chance()))
-            return path
-        # One file for all runs, made anew each time: the names of all would be gigabytes.
-        lines = self._fresh.setdefault(kind.name, kind.lines(_chance()))
-        _write(path, islice(lines, int(seconds * FASTEST)))
+        if not kind.fresh and path.name not in self._written:
+            self._written.add(path.name)
+            _write(path, kind.lines(_chance()))
         return path
+
+    def renew(self, kind: Kind, seconds: float) -> None:
+        """Let the class's next questions be new ones, if they must be, and enough for runs of so many seconds.
+
+        One file for all rounds, as the names of all would be gigabytes; in a round each server sees a name once.
+        """
+        if kind.fresh:
+            lines = self._fresh.setdefault(kind.name, kind.lines(_chance()))
+            _write(self.file(kind), islice(lines, int(seconds * FASTEST)))
 
 
 def _chance() -> random.Random:

@@ -97,8 +97,8 @@ class Server:
             while message := await read_message(reader, writer):
                 if not await self._exchange(message, reader, writer):
                     break
-        except (Hangup, OSError):
-            pass
+        except (Hangup, OSError, asyncio.CancelledError):
+            pass  # 3.11's streams report a cancelled handler as an error
         finally:
             del self._connections[writer]
             writer.close()
