@@ -17,6 +17,7 @@ class Timings:
     longest_backoff: float = 30.0
     health: float = 120.0  # without failure, and the next back-off is the first again
     # Ours
+    longest_absence: float = 5.0  # between looks at a server that does not reply at all, which cost it nothing
     connect: float = 10.0  # TCP and TLS
     answer: float = 30.0  # from a request to its reply's header
     silence: float = 150.0  # a watch's, whose bookmarks come about every minute
@@ -31,7 +32,7 @@ class Timings:
     stream_again: float = 600.0  # until a server that refused a streaming list is asked for one again
     check: float = 3600.0  # between self-checks, a fifth more or less
     settle: float = 5.0  # that the watch has to bring what a self-check found first
-    slice: float = 0.002  # of work before the loop has its turn
+    slice: float = 0.001  # of work before the loop has its turn
     page_octets: int = 4 << 20  # pages are asked for with fewer objects once one was larger
     longest_page: int = 128 << 20  # octets
     longest_line: int = 8 << 20  # octets; etcd takes objects of 1.5 MB
@@ -49,11 +50,11 @@ class Backoff:
         """Let the next wait be the first."""
         self._step = 0
 
-    def next(self, now: float) -> float:
-        """Return the seconds to wait after a failure; `now` in monotonic seconds."""
+    def next(self, now: float, longest: float = float("inf")) -> float:
+        """Return the seconds to wait after a failure, `longest` at most; `now` in monotonic seconds."""
         if now - self._last >= self._timings.health:
             self._step = 0
-        bound = min(self._timings.longest_backoff, self._timings.backoff * (1 << self._step))
+        bound = min(longest, self._timings.longest_backoff, self._timings.backoff * (1 << self._step))
         self._step = min(self._step + 1, 32)
         self._last = now + bound
         return bound * random.uniform(0.5, 1.0)  # noqa: S311 - no secret

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from kubedns.cluster.decoding import read_page
 from kubedns.cluster.failures import OK, Malformed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from types import TracebackType
 
     from msgspec import Raw
 
@@ -24,17 +25,28 @@ FEWEST = 20  # objects of a page
 
 
 class Pace:
-    """Tells when it is somebody else's turn, and gives it."""
+    """A stretch of work, as `async with`: how long it may go on, and how it makes room for everything else.
 
-    __slots__ = ("_end", "_slice")
+    Those of one `turn` work one at a time, so that three lists that come in at once are no three stretches in a row.
+    """
 
-    def __init__(self, seconds: float) -> None:
+    __slots__ = ("_end", "_held", "_slice", "_turn")
+
+    def __init__(self, seconds: float, turn: asyncio.Lock) -> None:
         self._slice = seconds
+        self._turn = turn
+        self._held = False
         self._end = 0.0
 
-    def begin(self) -> None:
-        """Start a stretch: to be called after every wait."""
-        self._end = time.monotonic() + self._slice
+    async def __aenter__(self) -> Self:
+        await self._take_turn()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._held:  # else it was cancelled in a pause
+            self._give_turn()
 
     @property
     def over(self) -> bool:
@@ -42,18 +54,31 @@ class Pace:
 
     async def pause(self) -> None:
         """Let everything else have its turn."""
+        self._give_turn()
         await asyncio.sleep(0)
+        await self._take_turn()
+
+    async def _take_turn(self) -> None:
+        await self._turn.acquire()
+        self._held = True
         self._end = time.monotonic() + self._slice
+
+    def _give_turn(self) -> None:
+        self._held = False
+        self._turn.release()
 
 
 class Lister:
     """Lists one resource, page by page."""
 
-    def __init__(self, api: APIServer, resource: Resource, timings: Timings, statistics: Statistics) -> None:
+    def __init__(
+        self, api: APIServer, resource: Resource, timings: Timings, statistics: Statistics, turn: asyncio.Lock
+    ) -> None:
         self._api = api
         self._resource = resource
         self._timings = timings
         self._statistics = statistics
+        self._pace = Pace(timings.slice, turn)
 
     async def list(self, take: Callable[[Raw], None]) -> str:
         """Hand on all objects as they are now, one by one; return the list's resourceVersion.
@@ -63,19 +88,18 @@ class Lister:
         which no watch can go on. Raises ApiError.
         """
         limit, token = self._timings.page, ""
-        pace = Pace(self._timings.slice)
         while True:
             text = await self._read(limit, token)
             size = len(text)
-            pace.begin()
-            page = read_page(text)
-            del text
-            items, count = page.items or [], len(page.items or ())
-            items.reverse()
-            while items:
-                take(items.pop())  # each holds a part of the page's octets: let go of what is done
-                if pace.over:
-                    await pace.pause()
+            async with self._pace:
+                page = read_page(text)
+                del text
+                items, count = page.items or [], len(page.items or ())
+                items.reverse()
+                while items:
+                    take(items.pop())  # each holds a part of the page's octets: let go of what is done
+                    if self._pace.over:
+                        await self._pace.pause()
             version, token = _position(page)
             if not token:
                 if not version.isdigit():

@@ -40,7 +40,9 @@ class LiveSource:
         self._api = APIServer(access, self._timings, self.statistics)
         self._journal = Journal(log, lambda: self._api.url)
         self._tasks: list[asyncio.Task[None]] = []
-        following = Following(self._api, index, self._journal, self.statistics, self._timings, filters.targets)
+        following = Following(
+            self._api, index, self._journal, self.statistics, self._timings, asyncio.Lock(), filters.targets
+        )
         self.reflectors = [
             Reflector(resource, following, self._observe if resource.kind == "EndpointSlice" else None)
             for resource in wanted(filters)

@@ -43,13 +43,14 @@ RESUME_WITHIN = 0.1  # seconds, so that the clients of a server that restarts do
 
 @dataclass(frozen=True, slots=True)
 class Following:
-    """What the reflectors of an API server share; `targets` as in `from_message`."""
+    """What the reflectors of an API server share; `targets` as in `from_message`, `turn` as in `Pace`."""
 
     api: APIServer
     index: Index
     journal: Journal
     statistics: Statistics
     timings: Timings
+    turn: asyncio.Lock
     targets: bool = True
 
 
@@ -63,7 +64,7 @@ class Reflector:
         api, timings, statistics = following.api, following.timings, following.statistics
         self.resource = resource
         self.listed = asyncio.Event()
-        self.lister = Lister(api, resource, timings, statistics)
+        self.lister = Lister(api, resource, timings, statistics, following.turn)
         self.statistics = statistics.resources.setdefault(resource.kind, ResourceStatistics())
         self.touched: set[Key] | None = None  # while a self-check runs: what the watch has brought meanwhile
         self._api = api
@@ -75,7 +76,7 @@ class Reflector:
         self._backoff = Backoff(timings)
         self._relisting = Backoff(timings)  # apart: a version that is gone says nothing about the server's health
         self._gone = False  # so was the last failure
-        self._pace = Pace(timings.slice)
+        self._pace = Pace(timings.slice, following.turn)
         self._version = ""
         self._listing: set[Key] | None = None  # while a full list comes in: what it has brought
         self._listed_at = self._stream_at = float("-inf")
@@ -137,7 +138,8 @@ class Reflector:
         self._begin_list()
         try:
             version = await self.lister.list(self._take)
-            await self._end_list()
+            async with self._pace:
+                await self._end_list()
             self._version = version
         finally:
             self._listing = None
@@ -153,10 +155,9 @@ class Reflector:
             self._put(message)
 
     async def _end_list(self) -> None:
-        """Drop what the list did not bring."""
+        """Drop what the list did not bring; the turn is held."""
         seen = self._listing or set()
         self._listing = None
-        self._pace.begin()
         for namespace, name in self._index.keys(self.resource.kind):
             if (namespace, name) not in seen:
                 self._index.remove(self.resource.kind, namespace, name)
@@ -212,12 +213,12 @@ class Reflector:
             if not octets:
                 break
             heard = True
-            self._pace.begin()
-            for line in lines.feed(octets):
-                if self._apply(line):
-                    await self._end_list()
-                if self._pace.over:
-                    await self._pace.pause()
+            async with self._pace:
+                for line in lines.feed(octets):
+                    if self._apply(line):
+                        await self._end_list()
+                    if self._pace.over:
+                        await self._pace.pause()
         self._doubted = self._doubted or not heard
         if lines.unfinished:
             raise Lost("a watch was cut in mid-line", "cut")
@@ -352,7 +353,8 @@ class Reflector:
         if at_once:
             await asyncio.sleep(random.uniform(0, RESUME_WITHIN))  # noqa: S311 - no secret
             return
-        delay = (self._relisting if gone else self._backoff).next(now)
+        longest = self._timings.longest_absence if lost else self._timings.longest_backoff
+        delay = (self._relisting if gone else self._backoff).next(now, longest)
         if isinstance(error, Refused) and error.retry_after:
             delay = max(delay, min(error.retry_after, self._timings.longest_retry_after))
         if not gone or self._gone:
