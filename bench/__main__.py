@@ -11,7 +11,7 @@ from ipaddress import IPv4Address
 from pathlib import Path
 from time import monotonic
 
-from bench import cluster, machine, peers
+from bench import cluster, machine, peers, scale
 from bench.following import measure_scenarios
 from bench.load import Asker
 from bench.measure import (
@@ -38,7 +38,7 @@ HERE = Path(__file__).parent
 FOLDER = HERE.parent / ".bench"
 RATES = (1_000, 5_000, 20_000)
 FIRST = CLUSTER_IP[0]
-PARTS = ("load", "rates", "flood", "latency")
+PARTS = ("load", "rates", "flood", "latency", "scale")
 
 
 def main() -> int:
@@ -49,6 +49,8 @@ def main() -> int:
     try:
         with ExitStack() as stack:
             bench.run(stack)
+        if "scale" in chosen.parts:
+            bench.results.sections.append(scale.section(say))
     except BenchError as error:
         print(error, file=sys.stderr)
         return 1

@@ -89,6 +89,10 @@ class Server:
         """Return the seconds of CPU, user and system, that it and its children have used."""
         return sum(map(_cpu, self._pids()))
 
+    def waited(self) -> float:
+        """Return the seconds that it was ready to run and had no core: what others on the machine cost it."""
+        return sum(_waited(pid) for pid in self._pids())
+
     def memory(self) -> Memory:
         now = peak = 0
         for pid in self._pids():
@@ -175,6 +179,12 @@ def _cpu(pid: int) -> float:
         return time.clock_gettime(~pid << 3 | CPUCLOCK_SCHED) + ended
     except OSError:  # it has just ended
         return ended
+
+
+def _waited(pid: int) -> float:
+    """Return the time on a run queue, of the process's first thread (/proc/PID/schedstat, sched-stats.rst)."""
+    fields = _read(Path(f"/proc/{pid}/schedstat")).split()
+    return int(fields[1]) / 1e9 if len(fields) > 1 else 0.0
 
 
 def _kibibytes(key: str, status: str) -> int:
