@@ -11,9 +11,10 @@ from kubedns.plugin.contract import ResolveError
 from kubedns.upstream.exchange import BusyError, UpstreamError
 from kubedns.wire.edns import opt_record, write_options
 from kubedns.wire.errors import WireError
-from kubedns.wire.message import KEPT_FLAGS, parse_reply
 from kubedns.wire.name import ROOT
 from kubedns.wire.numbers import RCODE_MASK, TC, Rcode
+from kubedns.wire.packed import read_packed
+from kubedns.wire.parse import KEPT_FLAGS
 from kubedns.wire.query import ONE_QUESTION, QUESTION_AND_OPT
 from kubedns.wire.reply import Reply
 from plugins.forward import metrics
@@ -66,7 +67,7 @@ class Flight:
     """An Exchange (kubedns.upstream.exchange): tries one name server after the other, and never two at a time."""
 
     __slots__ = (
-        "_at", "_attempts", "_course", "_down", "_ended", "_error", "_failovers", "_last_chance", "_limit", "_most",
+        "_at", "_attempts", "_course", "_down", "_ended", "_error", "_failovers", "_last_chance", "_most", "_query",
         "_sent", "_server", "_servers", "_udp", "_until", "deadline", "message", "question", "reply", "waiters",
     )  # fmt: skip
 
@@ -79,7 +80,7 @@ class Flight:
         self.reply: Reply | None = None
         self._course = course
         self._ended = ended
-        self._limit = query.limit
+        self._query = query
         self._udp = course.udp(query)
         self._servers = course.order()
         self._most = 2 * len(self._servers) if course.most_attempts is None else course.most_attempts
@@ -95,7 +96,7 @@ class Flight:
         """Take a reply; one that is longer than the client takes over UDP is as good as none of its records."""
         now = time.monotonic()
         try:
-            reply = _cut(octets) if self._udp and len(octets) > self._limit else parse_reply(octets)
+            reply = _cut(octets) if self._udp and len(octets) > self._query.limit else read_packed(octets, self._query)
         except WireError as error:
             self.failed(UpstreamError(f"dns: {error}"))
             return

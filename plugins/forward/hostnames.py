@@ -13,9 +13,9 @@ from kubedns.upstream.address import Address
 from kubedns.upstream.exchange import UpstreamError
 from kubedns.upstream.once import ask_udp
 from kubedns.wire.errors import WireError
-from kubedns.wire.message import parse_reply
 from kubedns.wire.name import name
 from kubedns.wire.numbers import RD, Rcode, RRClass, RRType
+from kubedns.wire.parse import parse_reply
 from kubedns.wire.query import ONE_QUESTION
 
 if TYPE_CHECKING:
