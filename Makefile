@@ -50,8 +50,9 @@ $(VENV)/.fuzz: requirements/fuzz.txt $(VENV)/.dev
 	tools/venv.sh $(VENV) "$(PYTHON)" requirements/fuzz.txt
 	@touch $@
 
-soak:  ## Fuzz for ten minutes
+soak: setup-dev  ## Fuzz for ten minutes, reload a hundred times under load
 	$(MAKE) --no-print-directory fuzz FUZZ_SECONDS=600
+	KUBEDNS_RELOADS=100 $(BIN)/python -m pytest -q tests/end_to_end/test_reload_under_load.py
 
 bench: setup-dev  ## Measure CPU, latency and memory
 	@tools/debian-packages.sh

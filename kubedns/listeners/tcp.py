@@ -1,12 +1,15 @@
 """TCP: messages with their length before them, several in flight, replies as they are ready (RFC 7766)."""
 
 import asyncio
+import fcntl
 import resource
 import socket
+import termios
 import time
 import traceback
+from collections.abc import Coroutine
 from dataclasses import dataclass
-from typing import cast
+from typing import Any, cast
 
 from kubedns.listeners import Answer, ReadyReplies
 from kubedns.listeners.counters import TcpCounters
@@ -84,8 +87,8 @@ class Connection(asyncio.Protocol):
     """One client. It is *full* while too many queries wait or replies are unread: then nothing more is read."""
 
     __slots__ = (
-        "client", "deadline", "ended", "framer", "full", "in_flight", "last", "listener", "put_off", "queries", "shut",
-        "stuck", "tick", "transport",
+        "client", "deadline", "ended", "framer", "full", "in_flight", "last", "leaving", "listener", "put_off",
+        "queries", "shut", "stuck", "tick", "transport",
     )  # fmt: skip
 
     def __init__(self, listener: "TcpListener") -> None:
@@ -100,6 +103,7 @@ class Connection(asyncio.Protocol):
         self.stuck = False  # the client does not read its replies
         self.put_off = False  # it has had its turn: the rest of what it sent comes in the loop's next one
         self.ended = False  # the client sends no more
+        self.leaving = False  # it is closed as soon as all that came is answered
         self.last = False  # it is answered no more
         self.shut = False  # it has been told so
 
@@ -112,6 +116,8 @@ class Connection(asyncio.Protocol):
             return
         self.client = Peer("tcp", _plain(remote), _plain(local))
         self.transport.set_write_buffer_limits(high=self.listener.settings.write_buffer)
+        if self.listener.draining:
+            asyncio.get_running_loop().call_soon(self.leave)
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's own
         self.ended = self.last = True
@@ -209,7 +215,13 @@ class Connection(asyncio.Protocol):
 
     def _close_if_done(self, now: float) -> None:
         """Close once the last reply is written, and not before the client has read it, or had the time to."""
-        if self.in_flight or self.stuck or self.put_off or not (self.ended or self.last):
+        if self.in_flight or self.stuck or self.put_off:
+            return
+        if self.leaving and not self.ended and not self.last:
+            if _unread(self.transport):
+                return  # it is read, and comes here, in the loop's next turn
+            self.last = True
+        if not (self.ended or self.last):
             return
         settings = self.listener.settings
         waiting = self.transport.get_write_buffer_size() > 0
@@ -222,10 +234,23 @@ class Connection(asyncio.Protocol):
             self.shut = True
             self.transport.write_eof()
 
-    def finish(self) -> None:
-        """Answer nothing more but what is in flight, then close."""
-        self.last = True
+    def leave(self) -> None:
+        """Answer all that has come, in the kernel too, then close: at once where there is nothing of the sort."""
+        if not self.in_flight and not self.stuck and not self.put_off and not _unread(self.transport):
+            self.transport.close()
+            return
+        self.leaving = True
         self.work()
+
+
+def _unread(transport: asyncio.Transport) -> bool:
+    """Tell whether the kernel holds octets of a connection that nobody has read (FIONREAD, tcp(7))."""
+    sock = transport.get_extra_info("socket")
+    if sock is None or sock.fileno() < 0:
+        return False
+    size = bytearray(4)
+    fcntl.ioctl(sock.fileno(), termios.FIONREAD, size)
+    return any(size)
 
 
 def _plain(address: tuple[str, int]) -> tuple[str, int]:
@@ -262,6 +287,10 @@ class TcpListener:
         self._timer: asyncio.TimerHandle | None = None
         self._drained: asyncio.Event | None = None
 
+    @property
+    def draining(self) -> bool:
+        return self._drained is not None
+
     async def start(self) -> None:
         """Begin to accept, in the running loop."""
         loop = asyncio.get_running_loop()
@@ -276,14 +305,14 @@ class TcpListener:
         self.sock.close()
 
     async def drain(self, seconds: float) -> bool:
-        """Stop, read no more, send the replies that are in flight, close; say whether all were sent in time."""
+        """Accept no more, answer all that has come, close; say whether all replies were sent in time."""
+        late = self._accept_rest()
         self.stop()
         self._drained = asyncio.Event()
+        await asyncio.gather(*late, return_exceptions=True)
+        await asyncio.sleep(0)  # what the loop itself has accepted in this turn is made known in the next
         for connection in list(self.connections):
-            if connection.in_flight or connection.stuck:
-                connection.finish()
-            else:
-                connection.transport.close()
+            connection.leave()
         drained = True
         if self.connections:
             try:
@@ -293,6 +322,19 @@ class TcpListener:
                 drained = False
         self.close()
         return drained
+
+    def _accept_rest(self) -> list[Coroutine[Any, Any, object]]:
+        """Accept what the kernel has accepted already: it would be reset when the listening socket is closed."""
+        accepted: list[Coroutine[Any, Any, object]] = []
+        loop = asyncio.get_running_loop()
+        while len(accepted) < BACKLOG:
+            try:
+                sock, _ = self.sock.accept()
+            except OSError:  # BlockingIOError: there are no more
+                break
+            sock.setblocking(False)
+            accepted.append(loop.connect_accepted_socket(lambda: Connection(self), sock))
+        return accepted
 
     def close(self) -> None:
         """Close everything, without a look at what is in flight."""

@@ -4,6 +4,7 @@ import asyncio
 import socket
 import time
 import traceback
+from collections.abc import Callable
 from functools import partial
 from typing import Protocol
 
@@ -15,6 +16,7 @@ from kubedns.log import server_log
 
 RECEIVE_SIZE = 512  # octets read of a datagram, as CoreDNS: the rest is cut and the query then malformed
 BATCHES_A_WAKE_UP = 4  # then TCP and timers have their turn
+MOST_LAST = 64  # such wake-ups until a socket that is drained is closed
 MOST_PENDING = 20_000  # queries that wait for a reply: some 1 KiB each
 
 MAPPED = b"\0\0\0\0\0\0\0\0\0\0\xff\xff"  # ::ffff:0:0/96, IPv4 over a dual-stack socket (RFC 4291 §2.5.5.2)
@@ -89,7 +91,7 @@ class UdpListener:
         self._late_replies: list[bytes] = []
         self._late_peers: list[bytes] = []
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._drained: asyncio.Event | None = None
+        self._idle: Callable[[], None] | None = None  # called when the last reply that was waited for is there
 
     def start(self) -> None:
         """Begin to read, in the running loop."""
@@ -99,28 +101,36 @@ class UdpListener:
     def stop(self) -> None:
         """Answer what the kernel already holds, then read no more. The socket stays open, and start() goes on."""
         if self._loop is not None:
-            self._readable()
+            self._read_rest()
             self._loop.remove_reader(self.sock.fileno())
             self._loop = None
 
     async def drain(self, seconds: float) -> bool:
-        """Stop, then wait for the queries that are not answered yet; say whether all were."""
-        stopped = asyncio.Event()
+        """Answer all that comes until nothing waits for a reply, then close the socket; say whether it came to that.
 
-        def stop() -> None:
-            self.stop()
-            stopped.set()
+        What comes behind that is refused by the kernel, where it would be lost if it came and nobody read it.
+        """
+        loop = asyncio.get_running_loop()
+        drained = asyncio.Event()
 
-        # Not from inside a task: what is read last is answered as everything else is, by a callback.
-        asyncio.get_running_loop().call_soon(stop)
-        await stopped.wait()
-        if self.pending:
-            self._drained = asyncio.Event()
-            try:
-                async with asyncio.timeout(seconds):
-                    await self._drained.wait()
-            except TimeoutError:
-                return False
+        def close_if_idle() -> None:
+            self._read_rest()
+            if self.pending:
+                return
+            self.close()
+            drained.set()
+
+        def look_again() -> None:
+            # Not from inside a task: what is read last is answered as everything else is, by a callback.
+            loop.call_soon(close_if_idle)
+
+        self._idle = look_again
+        look_again()
+        try:
+            async with asyncio.timeout(seconds):
+                await drained.wait()
+        except TimeoutError:
+            return False
         return True
 
     def close(self) -> None:
@@ -128,6 +138,14 @@ class UdpListener:
         self.stop()
         self._flush()
         self.sock.close()
+
+    def _read_rest(self) -> None:
+        """Read until the kernel holds nothing more, or as much as fills any buffer."""
+        for _ in range(MOST_LAST):
+            before = self.counters.received
+            self._readable()
+            if self.counters.received == before:
+                return
 
     def _readable(self) -> None:
         receive, send, ask = self._receiver.receive, self._sender.send, self._ask
@@ -179,8 +197,8 @@ class UdpListener:
                 asyncio.get_running_loop().call_soon(self._flush)
             self._late_replies.append(reply)
             self._late_peers.append(peer)
-        if self._drained is not None and not self.pending:
-            asyncio.get_running_loop().call_soon(self._drained.set)  # after the flush
+        if self._idle is not None and not self.pending:
+            self._idle()  # after the flush
 
     def _flush(self) -> None:
         replies, self._late_replies = self._late_replies, []

@@ -38,7 +38,7 @@ def setup(directive: Directive, block: ServerBlock) -> Hosts:
 class Hosts:
     """The plugin: the file's records, then those of the Corefile."""
 
-    cacheable = heeds_denials = True
+    cacheable = True
 
     def __init__(self, options: Options, file: HostsFile) -> None:
         """`file` is started and stopped by whoever keeps it."""
@@ -91,18 +91,23 @@ class Hosts:
 
     def _depending(self, reply: Reply, validity: Validity) -> Reply:
         """Return a reply from behind, valid for as long as the file does not change: it may get that name."""
-        denies = b"" if self._holds_below(reply.denies) else reply.denies
-        if not self._changes and denies == reply.denies:
+        if not self._changes or reply.validity is NEVER:
             return reply
         made = self._passed.get(reply) if validity is self._validity else None
         if made is None:
-            made = reply.replaced(validity=reply.validity.joined(validity), denies=denies)
-            if validity is self._validity and reply.validity is not NEVER:
+            made = Reply(
+                *reply.sections,
+                rcode=reply.rcode,
+                flags=reply.flags,
+                edns=reply.edns,
+                validity=reply.validity.joined(validity),
+                suffix=reply.suffix,
+                zone=reply.zone,
+                tallies=reply.tallies,
+            )
+            if validity is self._validity:
                 self._passed.put(reply, made)
         return made
-
-    def _holds_below(self, parent: bytes) -> bool:
-        return self.file.table.holds_below(parent) or self.inline.holds_below(parent)
 
     def _find(self, query: Query) -> Reply | None:
         """Return None for what is the next plugin's."""

@@ -18,6 +18,10 @@ class Answer(NamedTuple):
     body: str = ""
 
 
+OK = Answer(200, "OK")
+REFUSED = Answer(0)
+
+
 def get(port: int, path: str) -> Answer:
     with closing(http.client.HTTPConnection(LOOPBACK, port, timeout=PATIENCE)) as connection:
         try:

@@ -10,15 +10,13 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.end_to_end.client import LOOPBACK, ask, compose
-from tests.end_to_end.http import Answer, get, wait_for
+from tests.end_to_end.http import OK, REFUSED, Answer, get, wait_for
 from tests.end_to_end.server import COMMAND, PATIENCE, Ports, Server, serving
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-OK = Answer(200, "OK")
-REFUSED = Answer(0)
 PROBES = "    health {host}:{health} {{\n        lameduck {lameduck}\n    }}\n    ready {host}:{ready}\n"
 
 

@@ -368,25 +368,47 @@ def test_resets_in_every_state_leave_nothing_behind() -> None:
     run(main())
 
 
-def test_draining_sends_what_is_in_flight_and_closes_the_idle() -> None:
+def test_draining_answers_what_has_come_and_closes_the_idle() -> None:
     answer = Futures()
 
     async def main() -> None:
-        async with tcp(answer) as listener:
-            async with connection(listener) as busy, connection(listener) as idle:
-                busy.send(A, B)
-                await answer.wait_for(2)
+        async with tcp(answer) as listener, connection(listener) as busy, connection(listener) as idle:
+            busy.send(A, B)
+            await answer.wait_for(2)
+            draining = asyncio.create_task(listener.drain(PATIENCE))
+            assert await idle.rest() == b""
+            with pytest.raises(ConnectionRefusedError):
+                await asyncio.open_connection("127.0.0.1", busy.writer.get_extra_info("peername")[1])
+            busy.send(C)  # before its connection is closed
+            await answer.wait_for(3)
+            for message in (A, B, C):
+                answer.futures[message].set_result(message)
+            assert await busy.rest() == framed(A, B, C)
+            busy.writer.close()
+            assert await draining
+
+    run(main())
+
+
+def test_draining_answers_what_only_the_kernel_knows_of() -> None:
+    async def main() -> None:
+        async with tcp() as listener:
+            with socket.socket() as known, socket.socket() as unknown:
+                known.connect(("127.0.0.1", port_of(listener)))
+                await until(lambda: len(listener.connections) == 1)
+                unknown.connect(("127.0.0.1", port_of(listener)))
+                known.sendall(framed(A, B))
+                unknown.sendall(framed(C))
                 draining = asyncio.create_task(listener.drain(PATIENCE))
-                assert await idle.rest() == b""
-                with pytest.raises(ConnectionRefusedError):
-                    await asyncio.open_connection("127.0.0.1", busy.writer.get_extra_info("peername")[1])
-                busy.send(C)
-                answer.futures[A].set_result(A)
-                answer.futures[B].set_result(B)
-                assert await busy.rest() == framed(A, B)
-                busy.writer.close()
+                for sock, expected in ((known, framed(A, B)), (unknown, framed(C))):
+                    sock.setblocking(False)
+                    received = b""
+                    async with asyncio.timeout(PATIENCE):
+                        while octets := await asyncio.get_running_loop().sock_recv(sock, 65535):
+                            received += octets
+                    assert received == expected
+                    sock.close()
                 assert await draining
-            assert C not in answer.futures
 
     run(main())
 

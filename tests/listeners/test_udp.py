@@ -11,7 +11,7 @@ from kubedns.listeners.mmsg import BATCH, IPV4, IPV6, Sender
 from kubedns.listeners.portable import PortableSender
 from kubedns.listeners.udp import UdpClient
 from kubedns.wire.client import Client
-from tests.listeners.running import PATIENCE, UdpAsker, echo, port_of, run, udp
+from tests.listeners.running import PATIENCE, UdpAsker, echo, port_of, run, udp, until
 
 pytestmark = pytest.mark.parametrize("portable", [False, True], ids=["mmsg", "portable"])
 
@@ -301,6 +301,38 @@ def test_draining_answers_what_has_come_and_waits_for_what_is_in_flight(*, porta
                 assert await draining
                 listener.close()
                 assert (await asker.reply())[0] == b"A"
+
+    run(main())
+
+
+def test_draining_reads_on_until_nothing_waits_and_then_refuses(*, portable: bool) -> None:
+    """What comes while a reply is awaited is answered; a socket that is open and not read would swallow it."""
+    answer = Futures()
+
+    async def main() -> None:
+        async with udp(answer, portable=portable) as listener:
+            address = ("127.0.0.1", port_of(listener))
+            with UdpAsker() as asker:
+                asker.sock.connect(address)
+                asker.sock.send(b"a")
+                draining = asyncio.create_task(listener.drain(PATIENCE))
+                await until(lambda: b"a" in answer.futures)
+                for _ in range(300):  # more than one wake-up reads, less than the kernel's buffer holds
+                    asker.sock.send(b"now")
+                    await asker.reply()
+                asker.sock.send(b"b")
+                await until(lambda: b"b" in answer.futures)
+                answer.futures[b"a"].set_result(b"A")
+                assert (await asker.reply())[0] == b"A"
+                assert not draining.done()
+                for _ in range(100):
+                    asker.sock.send(b"now")
+                answer.futures[b"b"].set_result(b"B")
+                assert await draining
+                assert sorted([(await asker.reply())[0] for _ in range(101)]) == [b"B", *([b"now"] * 100)]
+                asker.sock.send(b"late")
+                with pytest.raises(ConnectionRefusedError):
+                    asker.sock.send(b"late")
 
     run(main())
 
