@@ -42,6 +42,9 @@ class Forward:
     def __init__(self, rules: Sequence[Rule]) -> None:
         self.rules = rules
 
+    def upstreams(self) -> list[str]:
+        return [server.address.text for rule in self.rules for server in rule.servers]
+
     async def resolve(self, query: Query, pass_on: Next) -> Reply:
         """Ask by the first line that takes the name; it may leave some replies to the next line that does."""
         reply = None

@@ -99,3 +99,20 @@ def test_a_corefile_replaced_by_an_empty_one_changes_nothing(ports: Ports, tmp_p
         server.output.wait_for(r"^\[INFO\] Reloading complete$")
         assert rcode(port, "b.org") == 0
         assert server.end() == 0
+
+
+def test_a_loop_ends_the_process(ports: Ports, tmp_path: Path) -> None:
+    port = ports.take()
+    (tmp_path / "Corefile").write_text(f"example.org:{port} {{\n    loop\n    forward . 127.0.0.1:{port}\n}}\n")
+    with Server(("-conf", "Corefile", "-pidfile", "pid"), tmp_path, {}, COMMAND) as server:
+        assert server.process.wait(20) == 1
+        server.output.join()
+    *_, fatal, cure = server.output.all
+    assert re.fullmatch(
+        rf"\[FATAL\] plugin/loop: Loop \(127\.0\.0\.1:\d+ -> :{port}\) detected for zone \"example\.org\.\", see"
+        r" https://coredns\.io/plugins/loop#troubleshooting\. Query: \"HINFO \d+\.\d+\.example\.org\.\"",
+        fatal,
+    )
+    assert cure.startswith(f"  127.0.0.1:{port} sends this server's queries back to it: name an upstream in forward ")
+    assert not (tmp_path / "pid").exists()
+    assert server.errors.text == ""

@@ -46,6 +46,10 @@ COREFILE = """\
         fallthrough
     }}
     prometheus {host}:{metrics}
+    forward . {host}:{upstream} {{
+        max_concurrent 1000
+    }}
+    loop
     reload 2s 0s
     loadbalance
 }}
@@ -82,6 +86,7 @@ class Polled:
             self.answers[get(self._port, self._path)] += 1
 
 
+OTHERS = 5  # names that an upstream knows
 SERVICES = (
     "kubernetes.default",
     "kube-dns.kube-system",
@@ -96,6 +101,7 @@ QUESTIONS = [
     Question("1.0.96.10.in-addr.arpa", "PTR", 0, 1),
     Question("no-such-service.default.svc.cluster.local", "A", NXDOMAIN, 0),
     Question("harbor.superopsmsb.com", "A", 0, 1),
+    *(Question(f"host{number}.example.com", "A", 0, 1) for number in range(1, OTHERS + 1)),
 ]
 
 
@@ -116,6 +122,7 @@ class Setting:
     ready: int
     metrics: int
     other: int
+    upstream: int
     kubeconfig: Path
 
     def corefile(self, number: int = 0) -> str:
@@ -126,9 +133,20 @@ class Setting:
 
 
 @pytest.fixture
-def setting(api: APIServer, ports: Ports, tmp_path: Path) -> Setting:
+def setting(api: APIServer, upstream: int, ports: Ports, tmp_path: Path) -> Setting:
     port, health, ready, metrics, other = (ports.take() for _ in range(5))
-    return Setting(port, health, ready, metrics, other, api.kubeconfig(tmp_path / "kubeconfig"))
+    kubeconfig = api.kubeconfig(tmp_path / "kubeconfig")
+    return Setting(port, health, ready, metrics, other, upstream, kubeconfig)
+
+
+@pytest.fixture
+def upstream(ports: Ports, tmp_path: Path) -> Iterator[int]:
+    """Start the name server that is asked about all that is not the cluster's, and return its port."""
+    (tmp_path / "upstream").mkdir()
+    port = ports.take()
+    hosts = "".join(f"        192.0.2.{number} host{number}.example.com\n" for number in range(1, OTHERS + 1))
+    with serving(tmp_path / "upstream", f".:{port} {{\n    hosts /dev/null {{\n{hosts}    }}\n}}\n"):
+        yield port
 
 
 def test_reloads_under_load(api: APIServer, setting: Setting, tmp_path: Path) -> None:
