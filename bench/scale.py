@@ -47,7 +47,6 @@ RATE = 1_000.0  # queries a second while lists come in
 QUIET = 5.0  # seconds without a list, to compare with
 AWAY = 1.0  # seconds that an API server takes to restart
 AFTER = 4.0  # seconds from one restart to the next
-LOADED = 5.0  # seconds of load before memory is looked at
 
 
 @dataclass(slots=True)
@@ -104,7 +103,7 @@ def measure(*, restarts: int = 3, created: int = 500, streaming: bool = True, sa
         scale.started = server.await_answer(cluster.domain_name(1), known)
         scale.synced = server.memory()
         say(f"kubedns answers after {scale.started:.2f} s")
-        load(server, cores[1], FOLDER / "everything.txt", LOADED)
+        load(server, cores[1], FOLDER / "everything.txt")
         scale.loaded = server.memory()
         say(f"it has {scale.loaded.now / MEBIBYTE:.0f} MiB under load")
         lived = Lived(api, server)
