@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     # Returns the order, as places of records, in which a run comes; the run starts and stops at these places.
     Turn = Callable[[int, int], list[int]]
 
-READY = 16
+READY = 16  # orders, a power of two
+READY_OCTETS = 4096  # that those of a reply may have, unless even two have more
 RENEWAL = 5  # after so many replies one of them is replaced; it has no factor in common with READY
 FEW = 24  # orders: so many are all made at once, and one is drawn for each reply
 POINTED = 12  # octets of a record before its RDATA where a pointer stands for its owner
@@ -190,7 +191,7 @@ class Turning(Reply):
 class _Orders:
     """The bodies of a Turning for one size of name: all of them if they are few, else some that are renewed."""
 
-    __slots__ = ("_composed", "_even", "_few", "_owner", "_pieces", "_ready", "_sent", "base")
+    __slots__ = ("_composed", "_even", "_few", "_most", "_owner", "_pieces", "_ready", "_sent", "base")
 
     def __init__(self, base: Body, owner: Turning, query: Query) -> None:
         self.base = base
@@ -201,6 +202,8 @@ class _Orders:
         self._sent = 0
         self._ready = [self._body(places) for places in owner.few_orders()]
         self._few = len(self._ready)
+        fitting = READY_OCTETS // max(1, len(base.octets))
+        self._most = max(2, min(READY, 1 << fitting.bit_length() - 1)) if fitting else 2
 
     def next(self) -> Body:
         if self._few:
@@ -209,10 +212,10 @@ class _Orders:
             return self._body(self._owner.order())
         sent = self._sent = self._sent + 1
         ready = self._ready
-        if len(ready) < READY:
+        if len(ready) < self._most:
             ready.append(self._body(self._owner.order()))
             return ready[-1]
-        place = sent % READY
+        place = sent % self._most
         if not sent % RENEWAL:
             ready[place] = self._body(self._owner.order())
         return ready[place]
