@@ -212,3 +212,20 @@ def test_readers_of_manifests_do_without_the_client() -> None:
         "sys.exit(len({'kubernetes', 'aiohttp'} & sys.modules.keys()))"
     )
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
+
+
+def test_the_client_comes_without_its_other_half_and_is_whole_for_others() -> None:
+    code = (
+        "import asyncio, sys\n"
+        "from kubedns.cluster import apiserver\n"
+        "ours = apiserver._import_client()\n"
+        "assert not {'requests', 'urllib3', 'kubernetes.client', 'kubernetes'} & sys.modules.keys()\n"
+        "assert apiserver._import_client() is ours\n"
+        "import kubernetes\n"
+        "from kubernetes import aio\n"
+        "assert kubernetes.aio.client.CoreV1Api and kubernetes.client.CoreV1Api and kubernetes.aio.watch.Watch\n"
+        "assert aio.client.ApiClient is ours.client.ApiClient\n"
+        "assert kubernetes.__version__\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
