@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from kubedns.answers.table import Answers, Table
+from kubedns.plugin.current import Current
 from kubedns.plugin.derived import Derived
 from kubedns.plugin.reverse import reverse_address
 from kubedns.plugin.zones import Fallthrough, Zones
@@ -14,12 +15,13 @@ from kubedns.wire.records import address, ptr
 from kubedns.wire.reply import Reply
 from kubedns.wire.validity import NEVER, UNTIL_RELOAD, Validity
 from plugins.hosts.file import HostsFile
+from plugins.hosts.metrics import register
 from plugins.hosts.options import read_options
 from plugins.hosts.table import IPV4_SIZE, IPV6_SIZE, MOST_RECORDS, HostsTable
 
 if TYPE_CHECKING:
     from kubedns.corefile.values import Directive
-    from kubedns.plugin.contract import Next, ServerBlock
+    from kubedns.plugin.contract import Next, ServerBlock, Shared
     from kubedns.wire.query import Query
     from plugins.hosts.options import Options
 
@@ -32,7 +34,11 @@ def setup(directive: Directive, block: ServerBlock) -> Hosts:
     """Read the options; blocks that read the same file in the same way share it, through reloads too."""
     options = read_options(directive, block)
     key = ("hosts", options.path, options.zones, options.reverse, options.reload)
-    return Hosts(options, block.shared.keep(key, lambda: HostsFile(options)))
+    return Hosts(options, block.shared.keep(key, lambda: HostsFile(options)), block.shared)
+
+
+current: Current[Hosts] = Current()
+register(current)
 
 
 class Hosts:
@@ -40,9 +46,10 @@ class Hosts:
 
     cacheable = True
 
-    def __init__(self, options: Options, file: HostsFile) -> None:
-        """`file` is started and stopped by whoever keeps it."""
+    def __init__(self, options: Options, file: HostsFile, shared: Shared) -> None:
+        """`file` is started and stopped by whoever keeps it: it is one of those that are `shared`."""
         self.file = file
+        self._shared = shared
         self.inline = HostsTable()
         self._zones = Zones((zone, zone) for zone in options.zones)
         for _ in self.inline.reading((line.encode() for line in options.inline), self._zones, reverse=options.reverse):
@@ -66,6 +73,12 @@ class Hosts:
     async def start(self) -> None:
         """A new configuration shows the file as it is, whatever the interval."""
         await self.file.read()
+
+    def begin(self) -> None:
+        current.begin(self, self._shared)
+
+    async def stop(self) -> None:
+        current.stop(self)
 
     async def resolve(self, query: Query, pass_on: Next) -> Reply:
         """Answer from what is compiled, else from the tables; what is not ours is the next plugin's."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import TYPE_CHECKING
 
 from kubedns.cluster.tokens import Token
@@ -20,15 +21,18 @@ log = plugin_log("hosts")
 class HostsFile:
     """What the file held when it was read last: `token` is stale once it holds something else.
 
-    `modified` is the file's own time (seconds since 1970), 0 before it has been read; `readings` counts.
+    `modified` is the file's own time (seconds since 1970), 0 before it has been read; `readings` counts, and
+    `last_reading` is when that was (monotonic seconds).
     """
 
     def __init__(self, options: Options) -> None:
         self.path = options.path
+        self.shown = options.shown
         self.table = HostsTable()
         self.token = Token()
         self.modified = 0.0
         self.readings = 0
+        self.last_reading = 0.0
         self._zones = Zones((zone, zone) for zone in options.zones)
         self._reverse = options.reverse
         self._watch = FileWatch(options.path)
@@ -64,4 +68,5 @@ class HostsFile:
         before.stale = True
         self.modified = state.st_mtime
         self.readings += 1
+        self.last_reading = time.monotonic()
         log.debug(f"Parsed hosts file into {table.entries} entries")

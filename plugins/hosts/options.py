@@ -30,11 +30,12 @@ log = plugin_log("hosts")
 class Options:
     """What a hosts block says. Zones are lower-case wire octets, times in seconds; `reload` 0: the file is read once.
 
-    `inline` are the block's own lines, as a hosts file has them.
+    `shown` is the path as it is written. `inline` are the block's own lines, as a hosts file has them.
     """
 
     zones: tuple[bytes, ...]
     path: Path = DEFAULT_FILE
+    shown: str = str(DEFAULT_FILE)
     ttl: int = DEFAULT_TTL
     reload: float = DEFAULT_RELOAD
     reverse: bool = True
@@ -51,7 +52,7 @@ def read_options(directive: Directive, block: ServerBlock) -> Options:
     errors: list[CorefileError] = []
     try:
         if file:
-            options.path = _file(file[0], block.root)
+            options.path, options.shown = _file(file[0], block.root), file[0].text
     except CorefileError as error:
         errors.append(error)
     for line in use.properties:

@@ -11,6 +11,7 @@ from kubedns import metrics
 from kubedns.corefile import readers
 from kubedns.httpd import Endpoint, HttpError, HttpListener, Request, Response, read_address
 from kubedns.log import server_log
+from kubedns.plugin.current import Current
 from plugins.prometheus import cluster, exchanges, process
 from plugins.prometheus.exposition import CONTENT_TYPE, compress, render
 
@@ -27,7 +28,7 @@ __all__ = ["Prometheus", "process", "setup"]
 ADDRESS = "localhost:9153"
 DROPPED = "dropped"  # the zone of what no server block answers
 
-current: dict[Prometheus, None] = {}  # plugins of the configuration that is served
+current: Current[Prometheus] = Current()
 
 
 def setup(directive: Directive, block: ServerBlock) -> Prometheus:
@@ -47,7 +48,6 @@ class Prometheus:
 
     def __init__(self, block: ServerBlock, listener: HttpListener) -> None:
         self._block = block
-        self.shared = block.shared
         self._endpoint = Endpoint(listener, "/metrics", self.answer)
         self._servers: list[str] = []
         self._rendering: asyncio.Task[tuple[bytes, bytes]] | None = None
@@ -60,14 +60,11 @@ class Prometheus:
             server_log.error(f"Failed to start metrics handler: {error}")
 
     def begin(self) -> None:
-        """Be shown, and in place of a configuration whose last queries may wait yet."""
-        for one in [one for one in current if one.shared is not self.shared]:
-            del current[one]
-        current[self] = None
+        current.begin(self, self._block.shared)
         self._endpoint.take_over()
 
     async def stop(self) -> None:
-        current.pop(self, None)
+        current.stop(self)
         self._endpoint.close()
 
     def observe(self, server: str, zone: str) -> Observer:
@@ -120,10 +117,9 @@ def _enabled() -> Iterator[Metric]:
 
 
 def _clusters() -> Iterator[Metric]:
-    """The newest configuration's: its plugins share all there is."""
-    newest = [plugin.shared for plugin in current][-1:]
-    for shared in newest:
-        yield from cluster.families(cluster.all_statistics(shared.kept.values()))
+    """Of one configuration, whose plugins share all there is."""
+    if current.configuration is not None:
+        yield from cluster.families(cluster.all_statistics(current.configuration.kept.values()))
 
 
 metrics.registry.register(metrics.Folded(exchanges.families))

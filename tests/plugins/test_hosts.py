@@ -11,9 +11,9 @@ import dns.flags
 import dns.message
 import pytest
 
-from kubedns import log
+from kubedns import log, metrics
 from kubedns.corefile.errors import CorefileError
-from kubedns.plugin.contract import ResolveError, ServerBlock
+from kubedns.plugin.contract import ResolveError, ServerBlock, Shared
 from kubedns.wire.reply import Reply
 from kubedns.wire.validity import NEVER, UNTIL_RELOAD
 from plugins import hosts
@@ -213,6 +213,46 @@ def test_entries(file: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Cap
     assert "[DEBUG] plugin/hosts: Parsed hosts file into 5 entries\n" in capsys.readouterr().out
 
 
+def exposed(*plugins: hosts.Hosts) -> dict[str, float]:
+    """Return what is exposed while these are in service, by the file's name where there is one."""
+    for plugin in plugins:
+        plugin.begin()
+    families = [family for family in metrics.registry.collect() if family.name.startswith("coredns_hosts_")]
+    asyncio.run(stop(*plugins))
+    assert {family.type for family in families} == {"gauge"}
+    return {
+        sample.labels.get("hostsfile", sample.name): sample.value for family in families for sample in family.samples
+    }
+
+
+async def stop(*plugins: hosts.Hosts) -> None:
+    for plugin in plugins:
+        await plugin.stop()
+
+
+def test_metrics(tmp_path: Path) -> None:
+    first, second, none = tmp_path / "first", tmp_path / "second", tmp_path / "none"
+    first.write_text("10.0.0.1 a b\n10.0.0.1 *.c")
+    second.write_text("10.0.0.1 a")
+    os.utime(first, (100.5, 100.5))
+    os.utime(second, (50.25, 50.25))
+    block = ServerBlock((".",))
+
+    def made(file: Path) -> hosts.Hosts:
+        return hosts.setup(directive(f"hosts {file} {{\n10.0.0.2 d\nreload 0s\n}}"), block)
+
+    assert exposed() == {"coredns_hosts_reload_timestamp_seconds": 0}
+    plugins = made(first), made(none), made(second)
+    for plugin in plugins:
+        asyncio.run(plugin.file.start())
+    seconds = "coredns_hosts_reload_timestamp_seconds"
+    assert exposed(*plugins) == {str(first): 7, str(second): 4, seconds: 50.25}
+    assert exposed(plugins[0]) == {str(first): 7, seconds: 100.5}
+    other = hosts.setup(directive(f"hosts {second}"), ServerBlock((".",)))
+    asyncio.run(other.file.start())
+    assert exposed(*plugins, other) == {str(second): 2, seconds: 50.25}  # of another configuration
+
+
 def rewrite(path: Path, text: str, age: float) -> None:
     """Put another file in its place, as editors and kubelets do."""
     new = path.with_name("new")
@@ -266,7 +306,7 @@ def test_a_new_configuration_reads_at_once(file: Path) -> None:
         await old.file.start()
         await old.start()
         rewrite(file, "10.0.0.5 example.com", 100)
-        new = hosts.Hosts(read_options(directive(f"hosts {file}"), ServerBlock((".",))), old.file)
+        new = hosts.Hosts(read_options(directive(f"hosts {file}"), ServerBlock((".",))), old.file, Shared())
         await new.start()
         assert await resolve(new, "example.com.", "A") == "10.0.0.5"
 
