@@ -11,12 +11,13 @@ import dns.flags
 import dns.message
 import pytest
 
-from kubedns import log, metrics
+from kubedns import log
 from kubedns.corefile.errors import CorefileError
 from kubedns.plugin.contract import ResolveError, ServerBlock, Shared
 from kubedns.wire.reply import Reply
 from kubedns.wire.validity import NEVER, UNTIL_RELOAD
 from plugins import hosts
+from plugins.hosts import metrics
 from plugins.hosts.options import read_options
 from tests.plugins.helpers import answering, ask, directive, failing, placed, query, run
 
@@ -217,7 +218,7 @@ def exposed(*plugins: hosts.Hosts) -> dict[str, float]:
     """Return what is exposed while these are in service, by the file's name where there is one."""
     for plugin in plugins:
         plugin.begin()
-    families = [family for family in metrics.registry.collect() if family.name.startswith("coredns_hosts_")]
+    families = list(metrics.families(hosts.current))
     asyncio.run(stop(*plugins))
     assert {family.type for family in families} == {"gauge"}
     return {
