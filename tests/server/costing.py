@@ -1,0 +1,168 @@
+"""What queries cost in instructions of bytecode, and in memory: figures that no busy neighbour changes."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import sys
+import time
+import tracemalloc
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from kubedns.corefile.parse import parse
+from kubedns.listeners.sockets import open_udp
+from kubedns.listeners.udp import UdpListener
+from kubedns.plugin.registry import find_plugins
+from kubedns.server import parts
+from kubedns.server.configuration import Setting, configure
+from kubedns.server.dispatch import Dispatcher
+from kubedns.server.stepping import Stepper
+from kubedns.server.wirecache import WireCache
+from kubedns.wire.reply import HIGHEST_HEADER_RCODE
+from tests.wire.asking import UDP
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+    from pathlib import Path
+    from types import FrameType
+
+    from kubedns.wire.numbers import Rcode
+
+TIME_ENOUGH = 10.0  # seconds
+LARGEST = 4096
+
+
+def count_instructions(call: Any, *arguments: object) -> int:
+    """Return how many instructions of bytecode a call runs, all that it calls included."""
+    count = 0
+
+    def trace(frame: FrameType, event: str, _: object) -> Any:
+        nonlocal count
+        frame.f_trace_opcodes, frame.f_trace_lines = True, False
+        count += event == "opcode"
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        call(*arguments)
+    finally:
+        sys.settrace(before)
+    return count
+
+
+class Octets(NamedTuple):
+    """`kept`: what each message leaves allocated, on average; `most`: what one of them needs on the way."""
+
+    kept: float
+    most: int
+
+
+class CountedListener(UdpListener):
+    """Counts the instructions of the next batch that it reads and answers, where it is told so."""
+
+    counting = False
+    instructions = 0
+
+    def _readable(self) -> None:
+        if self.counting:
+            self.counting = False
+            self.instructions = count_instructions(super()._readable)
+        else:
+            super()._readable()
+
+
+@contextmanager
+def traced() -> Iterator[None]:
+    """Count the memory that is allocated within."""
+    tracemalloc.start()
+    try:
+        yield
+    finally:
+        tracemalloc.stop()
+
+
+@dataclass
+class Served:
+    """A server's configuration behind one listener for UDP, and a client of it."""
+
+    listener: CountedListener
+    dispatcher: Dispatcher
+    client: socket.socket
+
+    async def ask(self, messages: Sequence[bytes], *, counting: bool = False) -> list[bytes]:
+        """Send all before the listener reads any; return the replies, which all come from one batch."""
+        for message in messages:
+            self.client.send(message)
+        self.listener.counting = counting
+        loop = asyncio.get_running_loop()
+        async with asyncio.timeout(TIME_ENOUGH):
+            self.listener.start()  # it reads in the loop's next turn
+            replies = [await loop.sock_recv(self.client, LARGEST) for _ in messages]
+        self.listener.stop()
+        return replies
+
+    async def instructions(self, messages: Sequence[bytes], rcode: Rcode) -> float:
+        """Return what one more question in a batch costs: the first pays for the batch. All have the same RCODE."""
+        first, *others = messages
+        costs, replies = [], []
+        for batch in ([first], others):
+            replies += await self.ask(batch, counting=True)
+            costs.append(self.listener.instructions)
+        assert {reply[3] & HIGHEST_HEADER_RCODE for reply in replies} == {rcode}
+        return (costs[1] - costs[0]) / (len(others) - 1)
+
+    async def octets(self, messages: Iterable[bytes]) -> Octets:
+        """Return what messages leave allocated, and what the one that needs most needs on the way.
+
+        What is allocated before it is `traced` is not seen to go.
+        """
+        done: asyncio.Future[Octets] = asyncio.get_running_loop().create_future()
+        asyncio.get_running_loop().call_soon(lambda: done.set_result(self._octets(messages)))
+        return await done
+
+    def _octets(self, messages: Iterable[bytes]) -> Octets:
+        ready, answer, client = self.dispatcher.ready("udp").ipv4, self.dispatcher.answer, UDP
+        now, count, most = time.monotonic(), 0, 0
+        before = tracemalloc.get_traced_memory()[0]
+        for message in messages:
+            tracemalloc.reset_peak()
+            current = tracemalloc.get_traced_memory()[0]
+            assert ready(message, now) or answer(message, client, now)
+            most = max(most, tracemalloc.get_traced_memory()[1] - current)
+            count += 1
+        return Octets((tracemalloc.get_traced_memory()[0] - before) / count, most)
+
+
+@asynccontextmanager
+async def serving(corefile: str, manifests: Path) -> AsyncIterator[Served]:
+    """Start what a Corefile says, but for its listeners; in their place there is one that counts."""
+    registry = find_plugins()
+    parsed = parse(
+        corefile,
+        "Corefile",
+        directives=registry.order,
+        unsupported=registry.unsupported,
+        environment={},
+        path=None,
+        warn=print,
+    )
+    configuration = configure(parsed, Setting(registry, 53, manifests.parent, manifests), {})
+    [group] = configuration.groups.values()
+    stepper = Stepper(asyncio.get_running_loop())
+    dispatcher = Dispatcher("dns://:53", group.served, stepper, wirecache=WireCache())
+    listener = CountedListener(open_udp("127.0.0.1", 0), dispatcher.answer)
+    listener.ready = dispatcher.ready("udp")
+    for part in configuration.parts:
+        await parts.start(part, configuration.plugins)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+        client.setblocking(False)
+        client.connect(listener.sock.getsockname())
+        try:
+            yield Served(listener, dispatcher, client)
+        finally:
+            listener.close()
+            stepper.close()
+            await parts.stop(configuration.parts)

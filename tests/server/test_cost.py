@@ -1,0 +1,170 @@
+"""What a query costs in instructions and octets, so that a regression shows on any machine, however busy.
+
+A bound is what was counted, on the dearer of the two Pythons, and a tenth more. One that a change makes too large
+is lowered; one that it makes too small is a question: is it worth it? docs/performance.md says what a microsecond goes
+to.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import pytest
+
+from bench.processes import free_ports
+from kubedns.server.wirecache import ONCE
+from kubedns.wire.numbers import Rcode, RRType
+from tests.cluster.following import endpoint_slice, namespace, service
+from tests.listeners.running import run
+from tests.server.costing import serving, traced
+from tests.wire.asking import datagram, opt, with_opt
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from tests.server.costing import Octets
+
+NAMES = 60  # of each class: a batch is read and sent at once
+ENDPOINTS = 18
+ENOUGH = 20  # times asked until ready orders are all made
+FLOOD = 2 * ONCE  # all the hashes that the wire cache remembers of what came once
+ZONE = "cluster.local"
+COREFILE = """\
+.:53 {{
+    errors
+    kubernetes cluster.local in-addr.arpa ip6.arpa {{
+        pods insecure
+        fallthrough in-addr.arpa ip6.arpa
+        ttl 30
+    }}
+    prometheus 127.0.0.1:{port}
+    loadbalance
+}}
+"""
+
+
+@pytest.fixture(scope="module")
+def manifests(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """NAMES Services with an address, and as many headless ones with ENDPOINTS each."""
+    items = [namespace("default")]
+    for number in range(NAMES):
+        items.append(service(f"plain{number}", f"10.96.0.{number}"))
+        items.append(endpoint_slice(f"plain{number}-x", f"plain{number}", f"10.1.0.{number}"))
+        items.append(service(f"headless{number}", "None"))
+        addresses = [f"10.2.{number}.{place}" for place in range(ENDPOINTS)]
+        items.append(endpoint_slice(f"headless{number}-x", f"headless{number}", *addresses))
+    path = tmp_path_factory.mktemp("cluster") / "cluster.json"
+    path.write_text(json.dumps({"apiVersion": "v1", "kind": "List", "items": items}))
+    return path
+
+
+def plain() -> list[bytes]:
+    return [datagram(f"plain{number}.default.svc.{ZONE}.") for number in range(NAMES)]
+
+
+def headless() -> list[bytes]:
+    return [datagram(f"headless{number}.default.svc.{ZONE}.") for number in range(NAMES)]
+
+
+def srv() -> list[bytes]:
+    names = [f"_http._tcp.headless{number}.default.svc.{ZONE}." for number in range(NAMES)]
+    return [with_opt(datagram(one, RRType.SRV), opt(4096)) for one in names]
+
+
+def missing() -> list[bytes]:
+    return [datagram(f"host{number}.example.com.default.svc.{ZONE}.") for number in range(NAMES)]
+
+
+def reverse() -> list[bytes]:
+    return [datagram(f"{number}.0.1.10.in-addr.arpa.", RRType.PTR) for number in range(NAMES)]
+
+
+def pods() -> list[bytes]:
+    return [datagram(f"10-9-8-{number}.default.pod.{ZONE}.") for number in range(NAMES)]
+
+
+@dataclass(frozen=True)
+class Case:
+    """Questions asked so many times before they are counted: once to be compiled, twice to be kept.
+
+    `most` is instructions, `octets` what a query needs on the way and gives back.
+    """
+
+    messages: list[bytes]
+    before: int
+    most: int
+    octets: int
+    rcode: Rcode = Rcode.NOERROR
+
+
+CASES = {
+    "ready": Case(plain(), 2, 107, 183),
+    "ready, in turning order": Case(headless(), ENOUGH, 380, 900),
+    "ready, SRV with EDNS": Case(srv(), ENOUGH, 500, 3580),
+    "compiled": Case(plain(), 1, 1600, 3650),
+    "compiled, in turning order": Case(headless(), 1, 2620, 6360),
+    "compiled, SRV with EDNS": Case(srv(), 1, 3230, 13580),
+    "first asked": Case(plain(), 0, 2650, 6690),
+    "no such name": Case(missing(), 0, 2080, 4010, Rcode.NXDOMAIN),
+    "reverse": Case(reverse(), 0, 2780, 4410),
+    "pod": Case(pods(), 0, 2380, 4530),
+}
+
+
+def corefile() -> str:
+    return COREFILE.format(port=free_ports(1)[0])
+
+
+@pytest.mark.parametrize("case", CASES.values(), ids=CASES)
+def test_a_query_runs_no_more_instructions(case: Case, manifests: Path) -> None:
+    async def count() -> float:
+        async with serving(corefile(), manifests) as served:
+            for _ in range(case.before):
+                await served.ask(case.messages)
+            return await served.instructions(case.messages, case.rcode)
+
+    assert run(count()) <= case.most
+
+
+@pytest.mark.parametrize("case", CASES.values(), ids=CASES)
+def test_a_query_needs_no_more_memory_on_the_way(case: Case, manifests: Path) -> None:
+    async def measure() -> Octets:
+        async with serving(corefile(), manifests) as served:
+            for _ in range(case.before):
+                await served.ask(case.messages)
+            with traced():
+                return await served.octets(case.messages)
+
+    assert run(measure()).most <= case.octets
+
+
+def test_a_reply_that_is_ready_leaves_nothing_behind(manifests: Path) -> None:
+    async def measure() -> Octets:
+        async with serving(corefile(), manifests) as served:
+            for _ in range(2):
+                await served.ask(plain())
+            with traced():
+                await served.octets(plain())
+                return await served.octets(plain() * 10)
+
+    assert run(measure()).kept < 1
+
+
+def test_a_flood_of_random_names_fills_nothing(manifests: Path) -> None:
+    behind = missing()[0].partition(b"\x07example")[2]
+
+    def names(first: int) -> Iterator[bytes]:
+        for number in range(first, first + FLOOD):
+            yield datagram(b"\x0chost%08d\x07example%b" % (number, behind[:-4]))
+
+    async def measure() -> list[float]:
+        async with serving(corefile(), manifests) as served:
+            with traced():
+                return [(await served.octets(names(number * FLOOD))).kept * FLOOD for number in range(2)]
+
+    first, second = run(measure())
+    assert first < 2 << 20
+    assert second < 1 << 16
