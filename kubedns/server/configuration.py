@@ -71,9 +71,9 @@ class _Built:
     def links(self) -> list[tuple[str, Any]]:
         return [(name, plugin) for name, plugin in self.plugins if hasattr(plugin, "resolve")]
 
-    @property
-    def cacheable(self) -> bool:
-        return all(getattr(plugin, "cacheable", False) is True for _, plugin in self.links)
+    def agree(self, attribute: str) -> bool:
+        """Tell whether each link of the chain has that attribute, and it is True."""
+        return all(getattr(plugin, attribute, False) is True for _, plugin in self.links)
 
     @property
     def observers(self) -> tuple[Observes, ...]:
@@ -134,7 +134,8 @@ def configure(corefile: Corefile, setting: Setting, previous: Mapping[Any, Any])
     chains = {id(one): link_chain(one.links) for one in built}
     for claim, one in claims:
         group = groups.setdefault(Address(claim.key.transport, claim.address, claim.key.port), Group())
-        group.served.append(Served(claim.key.zone, chains[id(one)], one.observers, one.cacheable))
+        agreed = one.agree("cacheable"), one.agree("heeds_denials")
+        group.served.append(Served(claim.key.zone, chains[id(one)], one.observers, *agreed))
         group.any_class |= not ANY_CLASS.isdisjoint(one.block.directives)
     plugins = [plugin for one in built for plugin in one.plugins]
     every = [settings for one in built for settings in one.settings]

@@ -11,7 +11,7 @@ from kubedns.listeners import ReadyReplies
 from kubedns.plugin.contract import ObservesKept, ResolveError
 from kubedns.plugin.zones import Zones
 from kubedns.server.panics import Panics
-from kubedns.server.wirecache import WireCache, shelves
+from kubedns.server.wirecache import Keeping, WireCache, shelves
 from kubedns.wire.errors import QueryError
 from kubedns.wire.name import ROOT, name, suffixes
 from kubedns.wire.numbers import Rcode, RRClass, RRType
@@ -19,9 +19,9 @@ from kubedns.wire.query import Query, parse_query
 from kubedns.wire.reply import Reply, bad_version
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Iterable, Sequence
 
-    from kubedns.plugin.contract import Exchanges, Next, Observer, Observes
+    from kubedns.plugin.contract import Next, Observer, Observes
     from kubedns.server.stepping import Stepper
     from kubedns.wire.client import Client
 
@@ -49,21 +49,23 @@ DROPPED = "dropped"  # the zone of exchanges that no server block answered
 class Served:
     """A zone as a listener serves it; `chain` None: its block has no plugins.
 
-    `cacheable`: each plugin of the chain agrees that a reply is given again while it holds.
+    `cacheable`: each plugin of the chain agrees that a reply is given again while it holds; `denials`: for other
+    names too, where it says so.
     """
 
     zone: str
     chain: Next | None
     observers: tuple[Observes, ...] = ()
     cacheable: bool = False
+    denials: bool = False
 
 
 class _Entry(NamedTuple):
-    """A zone of this listener; `observe_kept` None: its replies are not kept."""
+    """A zone of this listener; `keeping` None: its replies are not kept."""
 
     chain: Next | None
     observe: Observer | None
-    observe_kept: Callable[[Query, int, int], Sequence[Exchanges]] | None
+    keeping: Keeping | None
 
 
 class _Asked(NamedTuple):
@@ -89,13 +91,14 @@ class Dispatcher:
         wirecache: WireCache | None = None,
     ) -> None:
         """`address` is how log lines name the listener: `dns://:53`; `observers` see what no server block answers."""
-        self.shelves = shelves()
+        served = list(served)
+        self.shelves = shelves([name(one.zone) for one in served])
         self._wirecache = wirecache or WireCache()
         self._panics = Panics(address)
         self._zones = Zones(
             (
                 name(one.zone),
-                _Entry(one.chain, _observer(one.observers, address, one.zone), _kept_observer(one, address)),
+                _Entry(one.chain, _observer(one.observers, address, one.zone), _keeping(one, address)),
             )
             for one in served
         )
@@ -133,7 +136,7 @@ class Dispatcher:
         started = perf_counter()
         reply = await self._ask(query, entry.chain)
         if entry.observe is not None:
-            self._compose(_Asked(b"", query, entry._replace(observe_kept=None), started), reply)
+            self._compose(_Asked(b"", query, entry._replace(keeping=None), started), reply)
         return reply
 
     async def _reply(self, asked: _Asked, chain: Next) -> bytes:
@@ -150,9 +153,9 @@ class Dispatcher:
             return self._drop(query, SERVFAIL)
         if entry.observe is not None:
             entry.observe(query, reply.rcode, 0 if reply in UNMADE else len(octets), perf_counter() - started)
-        if entry.observe_kept is not None:
+        if entry.keeping is not None:
             shelf = self.shelves[query.client.transport, query.client.ipv6]
-            self._wirecache.offer(shelf, message, query, reply, octets, entry.observe_kept)
+            self._wirecache.offer(shelf, message, query, reply, octets, entry.keeping)
         return octets
 
     async def _ask(self, query: Query, chain: Next) -> Reply:
@@ -202,13 +205,13 @@ class Dispatcher:
         return found
 
 
-def _kept_observer(one: Served, server: str) -> Callable[[Query, int, int], Sequence[Exchanges]] | None:
-    """Return what tells all observers' ways of counting a reply's further sendings; None: it may not be given again."""
+def _keeping(one: Served, server: str) -> Keeping | None:
+    """Return how a zone's replies are kept; None: they may not be given again without asking its plugins."""
     observers = [observer for observer in one.observers if isinstance(observer, ObservesKept)]
     if not one.cacheable or len(observers) < len(one.observers):
         return None
     told = [observer.observe_kept(server, one.zone) for observer in observers]
-    return lambda query, rcode, size: [observe(query, rcode, size) for observe in told]
+    return Keeping(lambda query, rcode, size: [observe(query, rcode, size) for observe in told], one.denials)
 
 
 def _observer(observers: Sequence[Observes], server: str, zone: str) -> Observer | None:

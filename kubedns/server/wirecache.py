@@ -6,6 +6,7 @@ Rules of this file:
   not kept: they take the long way.
 - An entry holds for as long as its reply's validity does, and it is never searched for: who asks next finds it stale.
 - A query that comes once is not kept, only remembered by its hash: a flood of random names fills nothing.
+- Of names below a parent that has none (the search path's misses) one entry answers all: only the parent is looked up.
 - What is given is counted by group, of entries that count alike, and folded into counters when somebody looks.
 """
 
@@ -15,6 +16,8 @@ from collections import deque
 from time import perf_counter
 from typing import TYPE_CHECKING, NamedTuple
 
+from kubedns.wire.name import is_within
+from kubedns.wire.numbers import HEADER_SIZE
 from kubedns.wire.validity import NEVER
 
 if TYPE_CHECKING:
@@ -31,6 +34,9 @@ LONGEST_KEY = 300  # octets: a name, type and class, a header and a plain OPT re
 LARGEST_REPLY = 8192  # octets
 ONCE = 8192  # hashes in each of two generations: of queries that came once
 PASSED_OVER = 64  # entries in use that may be passed over to find one to drop
+FIRST_LABEL = HEADER_SIZE + 1  # where a question's first label starts, behind its length
+QUESTION_FIXED = 4  # octets: type and class
+LONGEST_PARENT = 191  # octets: with any label before it, it is a name of 255 or fewer
 READY = 16  # replies of an entry whose reply turns
 RENEWAL = 5  # after so many sendings one of them is made anew; it has no factor in common with READY
 
@@ -55,6 +61,13 @@ UNCHANGING = _Unchanging()
 def _one_token(validity: Validity) -> Token:
     tokens = validity.tokens
     return UNCHANGING if not tokens else tokens[0] if len(tokens) == 1 else _AnyOf(tokens)
+
+
+class Keeping(NamedTuple):
+    """How replies of a server block are kept: who counts them, and whether all its plugins heed denials."""
+
+    exchanges: Callable[[Query, int, int], Sequence[Exchanges]]
+    denials: bool
 
 
 class Group:
@@ -104,11 +117,11 @@ class Turns:
 class Kept:
     """A reply's octets behind the ID, and while what they hold. `used`: given since the clock's hand passed."""
 
-    __slots__ = ("group", "key", "octets", "shelf", "token", "turns", "until", "used")
+    __slots__ = ("group", "home", "key", "octets", "token", "turns", "until", "used")
 
-    def __init__(self, key: bytes, shelf: Shelf) -> None:
+    def __init__(self, key: bytes, home: dict[bytes, Kept]) -> None:
         self.key = key
-        self.shelf = shelf
+        self.home = home
         self.used = False
         self.octets = b""
         self.turns: Turns | None = None
@@ -121,25 +134,75 @@ class Kept:
         """Octets: those of ready orders are counted as if they were all made."""
         return len(self.key) + len(self.octets) * (READY if self.turns else 1)
 
+    @property
+    def groups(self) -> list[Group]:
+        return [self.group]
+
+
+class Denial:
+    """What names right below a parent are answered: flags and counts, the question itself, and what follows it.
+
+    The latter, and who counts, depend on the question's size: `sizes` has them by the place behind its first label.
+    """
+
+    __slots__ = ("head", "home", "key", "question", "sizes", "token", "until", "used")
+
+    def __init__(self, key: bytes, home: dict[bytes, Denial]) -> None:
+        self.key = key
+        self.home = home
+        self.used = False
+        self.head = b""
+        self.question = 0  # octets behind the first label
+        self.sizes: dict[int, tuple[bytes, Group]] = {}
+        self.token: Token = UNCHANGING
+        self.until = 0.0
+
+    @property
+    def size(self) -> int:
+        return len(self.key) + sum(len(octets) for octets, _ in self.sizes.values())
+
+    @property
+    def groups(self) -> list[Group]:
+        return [group for _, group in self.sizes.values()]
+
 
 class Shelf:
-    """The entries of one transport and address family at one listener."""
+    """The entries of one transport and address family at one listener, which serves `zones`."""
 
-    __slots__ = ("_get", "entries")
+    __slots__ = ("_denial", "_kept", "denials", "entries", "zones")
 
-    def __init__(self) -> None:
+    def __init__(self, zones: Sequence[bytes] = ()) -> None:
         self.entries: dict[bytes, Kept] = {}
-        self._get = self.entries.get
+        self.denials: dict[bytes, Denial] = {}
+        self.zones = zones
+        self._kept = self.entries.get
+        self._denial = self.denials.get
 
     def get(self, message: bytes, now: float) -> bytes | None:
         """Return the reply's octets, or None for the long way; `now` is in monotonic seconds."""
-        kept = self._get(message[2:])
-        if kept is None or now >= kept.until or kept.token.stale:
+        kept = self._kept(message[2:])
+        if kept is None:
+            return self._denied(message, now) if len(message) > FIRST_LABEL else None
+        if now >= kept.until or kept.token.stale:
             return None
         kept.used = True
         kept.group.given += 1
         turns = kept.turns
         return message[:2] + (kept.octets if turns is None else turns.next())
+
+    def _denied(self, message: bytes, now: float) -> bytes | None:
+        """As get(), by all of the message but its first label."""
+        behind = FIRST_LABEL + message[FIRST_LABEL - 1]
+        denial = self._denial(message[2:HEADER_SIZE] + message[behind:])
+        if denial is None or now >= denial.until or denial.token.stale:
+            return None
+        sized = denial.sizes.get(behind)
+        if sized is None:
+            return None
+        denial.used = True
+        octets, group = sized
+        group.given += 1
+        return message[:2] + denial.head + message[HEADER_SIZE : behind + denial.question] + octets
 
 
 class WireCache:
@@ -149,7 +212,7 @@ class WireCache:
         """Entries go, once there are too many, by the clock algorithm: the first that was not given since its turn."""
         self._most_entries = most_entries
         self._most_octets = most_octets
-        self._clock: deque[Kept] = deque()
+        self._clock: deque[Kept | Denial] = deque()
         self._groups: dict[object, Group] = {}
         self._once: set[int] = set()
         self._once_before: set[int] = set()
@@ -159,26 +222,20 @@ class WireCache:
     def __len__(self) -> int:
         return len(self._clock)
 
-    def offer(  # noqa: PLR0913 - an exchange, and who counts it
-        self,
-        shelf: Shelf,
-        message: bytes,
-        query: Query,
-        reply: Reply,
-        octets: bytes,
-        exchanges: Callable[[Query, int, int], Sequence[Exchanges]],
-    ) -> None:
+    def offer(self, shelf: Shelf, message: bytes, query: Query, reply: Reply, octets: bytes, keeping: Keeping) -> None:  # noqa: PLR0913
         """Keep a reply that holds beyond this query, if the same octets asked before."""
         lasting = reply.lasting
         if lasting.until == NEVER.until or len(message) > LONGEST_KEY or len(octets) > LARGEST_REPLY:
+            return
+        if reply.denies and keeping.denials:
+            self._offer_denial(shelf, message, query, reply, octets, keeping)
             return
         key = message[2:]
         kept = shelf.entries.get(key)
         if kept is None:
             if not self._came_before(key) or not _plain(query):
                 return
-            kept = Kept(key, shelf)
-            shelf.entries[key] = kept
+            kept = shelf.entries[key] = Kept(key, shelf.entries)
             self._clock.append(kept)
         else:
             self.octets -= kept.size
@@ -186,9 +243,40 @@ class WireCache:
         kept.octets = octets[2:]
         kept.turns = Turns(lambda: reply.octets(query)[2:], kept.octets) if reply.turns else None
         kept.token, kept.until = _one_token(lasting), lasting.until
-        kept.group = self._join(exchanges(query, reply.rcode, len(octets)), reply.tallies)
+        kept.group = self._join(keeping.exchanges(query, reply.rcode, len(octets)), reply.tallies)
         self.octets += kept.size
-        self._time(shelf, message)
+        self._time(shelf, message, kept, kept.group)
+        self._make_room()
+
+    def _offer_denial(  # noqa: PLR0913 - as offer()
+        self, shelf: Shelf, message: bytes, query: Query, reply: Reply, octets: bytes, keeping: Keeping
+    ) -> None:
+        parent = reply.denies
+        behind = FIRST_LABEL + message[FIRST_LABEL - 1]
+        key = message[2:HEADER_SIZE] + message[behind:]
+        denial = shelf.denials.get(key)
+        if denial is None:
+            spelled = message[behind : behind + len(parent)] == parent and (
+                query.edns is None or not query.edns.options
+            )
+            inner = any(is_within(zone, parent) for zone in shelf.zones if len(zone) > len(parent))
+            if not spelled or inner or len(parent) > LONGEST_PARENT or not self._came_before(key):
+                return
+            denial = shelf.denials[key] = Denial(key, shelf.denials)
+            self._clock.append(denial)
+        else:
+            self.octets -= denial.size
+        if denial.token.stale or denial.until != reply.lasting.until:
+            for group in denial.groups:
+                self._leave(group)
+            denial.sizes.clear()
+        denial.head, denial.question = octets[2:HEADER_SIZE], len(parent) + QUESTION_FIXED
+        denial.token, denial.until = _one_token(reply.lasting), reply.lasting.until
+        if behind not in denial.sizes:
+            group = self._join(keeping.exchanges(query, reply.rcode, len(octets)), reply.tallies)
+            denial.sizes[behind] = (octets[behind + denial.question :], group)
+            self._time(shelf, message, denial, group)
+        self.octets += denial.size
         self._make_room()
 
     def fold(self) -> None:
@@ -197,12 +285,12 @@ class WireCache:
             if group.given:
                 group.fold(self.seconds_each)
 
-    def _time(self, shelf: Shelf, message: bytes) -> None:
-        """Measure what a sending of a new entry takes: to time each one would cost more than the sending."""
-        before = perf_counter()
+    def _time(self, shelf: Shelf, message: bytes, entry: Kept | Denial, group: Group) -> None:
+        """Measure what a sending of an entry takes: to time each one would cost more than the sending."""
+        used, given, before = entry.used, group.given, perf_counter()
         shelf.get(message, 0.0)
         self.seconds_each = perf_counter() - before
-        shelf.entries[message[2:]].group.given -= 1
+        entry.used, group.given = used, given
 
     def _came_before(self, key: bytes) -> bool:
         mark = hash(key)
@@ -230,15 +318,16 @@ class WireCache:
     def _make_room(self) -> None:
         passed_over = 0
         while len(self._clock) > self._most_entries or self.octets > self._most_octets:
-            kept = self._clock.popleft()
-            if kept.used and passed_over < PASSED_OVER:
+            entry = self._clock.popleft()
+            if entry.used and passed_over < PASSED_OVER:
                 passed_over += 1
-                kept.used = False
-                self._clock.append(kept)
+                entry.used = False
+                self._clock.append(entry)
                 continue
-            del kept.shelf.entries[kept.key]
-            self.octets -= kept.size
-            self._leave(kept.group)
+            del entry.home[entry.key]
+            self.octets -= entry.size
+            for group in entry.groups:
+                self._leave(group)
 
 
 def _plain(query: Query) -> bool:
@@ -246,6 +335,6 @@ def _plain(query: Query) -> bool:
     return query.question.startswith(query.name) and (query.edns is None or not query.edns.options)
 
 
-def shelves() -> dict[tuple[str, bool], Shelf]:
-    """Return an empty shelf for each transport, over IPv4 and over IPv6."""
-    return {(transport, ipv6): Shelf() for transport in ("udp", "tcp") for ipv6 in (False, True)}
+def shelves(zones: Sequence[bytes] = ()) -> dict[tuple[str, bool], Shelf]:
+    """Return an empty shelf for each transport of a listener, over IPv4 and over IPv6."""
+    return {(transport, ipv6): Shelf(zones) for transport in ("udp", "tcp") for ipv6 in (False, True)}

@@ -1,6 +1,8 @@
 """A reply as a value, and its octets for one query: header, question, body, OPT (RFC 1035 §4.1)."""
 
 from collections.abc import Sequence
+from copy import copy
+from typing import Self
 
 from kubedns.wire.compose import Body, compose, cut
 from kubedns.wire.edns import DO, ECHOED_FLAGS, Edns, echoed_options, opt_record, write_options
@@ -22,10 +24,12 @@ class Reply:
     `flags` are header bits such as AA; `edns` is an OPT record of the answering party's own. `suffix`, a zone, says
     that this value answers many names below that zone, so that names may only be compressed against the zone's
     labels; None: it answers one name alone. `zone` is spelled as the client spells it in SRV targets. `tallies` are
-    what the plugin that made the reply counts each time that it is given again without asking the plugin.
+    what the plugin that made the reply counts each time that it is given again without asking the plugin. `denies`,
+    where it is not empty, is the question's parent, and says that the reply is that of every name right below it,
+    for the same type: nothing is there (RFC 8020).
     """
 
-    __slots__ = ("_bodies", "edns", "flags", "rcode", "sections", "suffix", "tallies", "validity", "zone")
+    __slots__ = ("_bodies", "denies", "edns", "flags", "rcode", "sections", "suffix", "tallies", "validity", "zone")
 
     def __init__(  # noqa: PLR0913 - one argument for each thing a reply says
         self,
@@ -50,6 +54,7 @@ class Reply:
         self.suffix = suffix
         self.zone = zone
         self.tallies = tallies
+        self.denies = b""
         self._bodies: dict[int, Body] = {}
 
     @property
@@ -82,6 +87,15 @@ class Reply:
     def additional(self) -> tuple[RR, ...]:
         """Addresses of targets; never the OPT record, which is `edns`."""
         return self.sections[2]
+
+    def replaced(self, *, validity: Validity | None = None, denies: bytes | None = None) -> Self:
+        """Return the same reply with another validity, or denying other names."""
+        made = copy(self)  # bodies are shared
+        if validity is not None:
+            made.validity = validity
+        if denies is not None:
+            made.denies = denies
+        return made
 
     def body(self, query: Query) -> Body:
         """Return the sections' octets as they stand behind this query's question; made once for each size of name."""

@@ -32,7 +32,7 @@ def setup(directive: Directive, _: ServerBlock) -> Errors:
 class Errors:
     """Logs the ResolveErrors of all plugins behind it, and hands them on."""
 
-    cacheable = True
+    cacheable = heeds_denials = True
 
     def __init__(self, options: Options) -> None:
         self.settings = Settings(stacktrace=options.stacktrace)

@@ -44,7 +44,7 @@ register(current)
 class Hosts:
     """The plugin: the file's records, then those of the Corefile."""
 
-    cacheable = True
+    cacheable = heeds_denials = True
 
     def __init__(self, options: Options, file: HostsFile, shared: Shared) -> None:
         """`file` is started and stopped by whoever keeps it: it is one of those that are `shared`."""
@@ -104,23 +104,18 @@ class Hosts:
 
     def _depending(self, reply: Reply, validity: Validity) -> Reply:
         """Return a reply from behind, valid for as long as the file does not change: it may get that name."""
-        if not self._changes or reply.validity is NEVER:
+        denies = b"" if self._holds_below(reply.denies) else reply.denies
+        if not self._changes and denies == reply.denies:
             return reply
         made = self._passed.get(reply) if validity is self._validity else None
         if made is None:
-            made = Reply(
-                *reply.sections,
-                rcode=reply.rcode,
-                flags=reply.flags,
-                edns=reply.edns,
-                validity=reply.validity.joined(validity),
-                suffix=reply.suffix,
-                zone=reply.zone,
-                tallies=reply.tallies,
-            )
-            if validity is self._validity:
+            made = reply.replaced(validity=reply.validity.joined(validity), denies=denies)
+            if validity is self._validity and reply.validity is not NEVER:
                 self._passed.put(reply, made)
         return made
+
+    def _holds_below(self, parent: bytes) -> bool:
+        return self.file.table.holds_below(parent) or self.inline.holds_below(parent)
 
     def _find(self, query: Query) -> Reply | None:
         """Return None for what is the next plugin's."""

@@ -29,12 +29,13 @@ class HostsTable:
     `entries` counts pairs of name and address, and those of address and name.
     """
 
-    __slots__ = ("_addresses", "_names", "_wildcards", "entries")
+    __slots__ = ("_addresses", "_names", "_parents", "_wildcards", "entries")
 
     def __init__(self) -> None:
         self._addresses: dict[int, Several] = {IPV4_SIZE: {}, IPV6_SIZE: {}}
         self._wildcards: dict[int, Several] = {IPV4_SIZE: {}, IPV6_SIZE: {}}  # by the name below the asterisk
         self._names: Several = {}
+        self._parents: set[bytes] = set()
         self.entries = 0
 
     def holds(self, wire: bytes) -> bool:
@@ -42,6 +43,10 @@ class HostsTable:
         if wire in self._addresses[IPV4_SIZE] or wire in self._addresses[IPV6_SIZE]:
             return True
         return any(table and self.wildcard(wire, size) for size, table in self._wildcards.items())
+
+    def holds_below(self, parent: bytes) -> bool:
+        """Tell whether there is a name right below a parent, or a wildcard for such names."""
+        return parent in self._parents or any(parent in table for table in self._wildcards.values())
 
     def addresses(self, wire: bytes, size: int) -> list[bytes]:
         """Return a name's own addresses of 4 or 16 octets."""
@@ -85,6 +90,7 @@ class HostsTable:
                 _append(self._wildcards[len(packed)], wire[len(WILDCARD) :], packed)
                 continue
             _append(self._addresses[len(packed)], wire, packed)
+            self._parents.add(wire[wire[0] + 1 :])
             if reverse:
                 self.entries += 1
                 _append(self._names, packed, wire)

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from kubedns.wire.query import Query
     from plugins.kubernetes.zone import Found
 
+MOST_DENIALS = 8192  # parents right below which nothing is
 MOST_ALIASES = 11  # CNAMEs from a name to its addresses
 MOST_TARGETS = 1000  # names looked up for one answer: slices of type FQDN may branch at each step
 MOST_NESTED = 7  # lookups within lookups, so that Services of two zones can't lead in circles
@@ -45,7 +46,7 @@ def setup(directive: Directive, block: ServerBlock) -> Kubernetes:
 class Kubernetes:
     """The plugin: finds a name's zone, and keeps what has been compiled for it until its data changes."""
 
-    cacheable = True
+    cacheable = heeds_denials = True
 
     def __init__(self, options: Options, cluster: Cluster, own: Sequence[bytes]) -> None:
         """`own` are the server's own addresses, packed; see Zone."""
@@ -54,7 +55,9 @@ class Kubernetes:
         self._options = options
         self._fallthrough = Fallthrough(options.fallthrough)
         self._zones = Zones((zone, Zone(zone, options, cluster.index, own)) for zone in options.zones)
+        self._apart = (*options.zones, *options.fallthrough)  # may be answered otherwise than what is above
         self._table = Table()
+        self._denials = Table(MOST_DENIALS)  # by parent
 
     def ready(self) -> bool:
         """Tell whether the whole cluster has been read once."""
@@ -67,6 +70,11 @@ class Kubernetes:
             reply = answers.replies.get(query.rrtype)
             if reply is not None:
                 return reply
+        denied = self._denials.get(query.name[query.name[0] + 1 :])
+        if denied is not None:
+            reply = denied.replies.get(query.rrtype)
+            if reply is not None:
+                return reply
         zone = self._zones.longest(query.name)
         if zone is None:
             return await pass_on(query)
@@ -77,7 +85,9 @@ class Kubernetes:
             return await self._follow(zone, query, found)
         if query.name in self._fallthrough:
             return await pass_on(query)
-        return zone.negative(Rcode.NXDOMAIN if self._index.synced else Rcode.SERVFAIL)
+        if not self._index.synced:
+            return zone.negative(Rcode.SERVFAIL)
+        return self._deny(zone, query)
 
     def _look_up(self, zone: Zone, query: Query, answers: Answers | None) -> Reply | Aliases | None:
         """Return the reply from the index, kept for the next time where that is safe; None: there is no such name."""
@@ -114,6 +124,21 @@ class Kubernetes:
             answers = Answers(token)
             self._table.put(query.name, answers)
         answers.replies[query.rrtype] = reply
+
+    def _deny(self, zone: Zone, query: Query) -> Reply:
+        """Return NXDOMAIN, kept for all names right below the same parent where none of them can exist."""
+        reply = zone.negative(Rcode.NXDOMAIN)
+        if query.rrtype not in KEPT_TYPES or not zone.denies_siblings(query.labels):
+            return reply
+        parent = query.name[query.name[0] + 1 :]
+        if any(is_within(other, parent) for other in self._apart if len(other) > len(parent)):
+            return reply
+        answers = self._denials.get(parent)
+        if answers is None:
+            answers = Answers(self._index.token())
+            self._denials.put(parent, answers)
+        reply = answers.replies[query.rrtype] = reply.replaced(denies=parent)
+        return reply
 
     async def _follow(self, zone: Zone, query: Query, aliases: Aliases) -> Reply:
         chase = Chase(zone, query, self._options.ttl)

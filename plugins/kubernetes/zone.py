@@ -29,6 +29,8 @@ LONGEST_SOA_TTL = 300
 SOA_TIMES = (7200, 1800, 86_400)  # refresh, retry, expire, in seconds
 EXTERNAL_NAME = "ExternalName"
 SVC, POD = b"svc", b"pod"
+DNS = [b"dns"]  # of the name ns.dns, which is the server's own
+MOST_LABELS = 4  # of a parent left of the zone: port, protocol or endpoint, service, namespace, svc are one more
 ADDRESS_SIZE = {RRType.A: 4, RRType.AAAA: 16}
 
 
@@ -86,6 +88,24 @@ class Zone:
             reply = Reply((), [self._soa()], rcode=rcode, flags=AA, validity=validity, suffix=self.origin)
             self._negative[rcode] = reply
         return reply
+
+    def denies_siblings(self, whole: Sequence[bytes]) -> bool:
+        """Tell of a name that does not exist, as labels, whether no other name right below its parent can."""
+        left = whole[1 : len(whole) - self._depth]  # the parent's
+        if not left or left == DNS or is_reverse(whole):
+            return False
+        if left[-1] not in {SVC, POD}:
+            return True
+        if len(left) == 1:
+            return False
+        namespace = left[-2].decode("latin-1")
+        if not self._exposes(namespace):
+            return True
+        if left[-1] == POD:
+            return self._options.pods == "disabled"
+        if len(left) == 2:  # noqa: PLR2004 - a namespace, and svc
+            return False
+        return len(left) > MOST_LABELS or self._index.service(namespace, left[-3].decode("latin-1")) is None
 
     def _below(self, wire: bytes, whole: list[bytes], left: list[bytes], rrtype: int) -> Found:
         """Names of Services and pods, and what stands above them."""

@@ -38,7 +38,7 @@ def setup(directive: Directive, block: ServerBlock) -> RoundRobin | Weighted:
 class RoundRobin:
     """Each order of the addresses is as likely as another, in every section of its own."""
 
-    cacheable = True
+    cacheable = heeds_denials = True
 
     def __init__(self, networks: Sequence[Network] = ()) -> None:
         """Addresses inside of the first network come before those of the second, and so on."""
@@ -65,7 +65,7 @@ class RoundRobin:
 class Weighted:
     """The first address is drawn by weight, and changes places with the one that stood there."""
 
-    cacheable = True
+    cacheable = heeds_denials = True
 
     def __init__(self, options: Options) -> None:
         assert options.weights is not None  # noqa: S101 - what makes the policy this one

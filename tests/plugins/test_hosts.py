@@ -14,6 +14,7 @@ import pytest
 from kubedns import log
 from kubedns.corefile.errors import CorefileError
 from kubedns.plugin.contract import ResolveError, ServerBlock, Shared
+from kubedns.wire.name import name as wire_name
 from kubedns.wire.reply import Reply
 from kubedns.wire.validity import NEVER, UNTIL_RELOAD
 from plugins import hosts
@@ -344,11 +345,13 @@ def test_a_reply_from_behind_holds_until_the_file_changes(file: Path) -> None:
         shared, single = Reply(validity=UNTIL_RELOAD), Reply(validity=NEVER)
         passed = await plugin.resolve(query("new.org."), answering(shared))
         assert await plugin.resolve(query("other.org."), answering(shared)) is passed
-        assert await plugin.resolve(query("new.org."), answering(single)) is single
+        forwarded = await plugin.resolve(query("new.org."), answering(single))
+        assert not forwarded.validity.holds(0)
         assert passed.validity.holds(0)
         rewrite(file, "10.0.0.5 new.org", 100)
         await asyncio.sleep(6)
         assert not passed.validity.holds(0)
+        assert [token.stale for token in forwarded.validity.tokens] == [True]  # what a cache makes of it ends too
         assert shared.validity.holds(0)
         await plugin.file.stop()
 
@@ -417,3 +420,24 @@ def test_one_address_of_very_many_names(file: Path) -> None:
         assert octets[2] & 2
 
     run(reverse())
+
+
+@pytest.mark.parametrize(
+    ("line", "heeded"),
+    [
+        ("10.0.0.1 x.nothing.example.org", False),
+        ("10.0.0.1 *.nothing.example.org", False),
+        ("10.0.0.1 nothing.example.org", True),
+        ("10.0.0.1 x.y.nothing.example.org", True),
+    ],
+)
+def test_a_denial_is_taken_back_where_a_name_of_ours_is_right_below(file: Path, line: str, heeded: bool) -> None:  # noqa: FBT001
+    async def pass_on() -> None:
+        plugin = set_up(file, "", f"{line}\nfallthrough")
+        await plugin.file.start()
+        denial = Reply(rcode=3, validity=UNTIL_RELOAD).replaced(denies=wire_name("nothing.example.org"))
+        passed = await plugin.resolve(query("a.nothing.example.org."), answering(denial))
+        assert bool(passed.denies) == heeded
+        await plugin.file.stop()
+
+    run(pass_on())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kubedns.wire.message import parse_reply
+from kubedns.wire.parse import parse_reply
 
 HEADER_SIZE = 12
 

@@ -21,7 +21,27 @@ from tests.wire.asking import TCP, UDP, UDP6, datagram, opt, with_opt
 
 TYPES = {"A": 1, "AAAA": 28, "SRV": 33, "PTR": 12, "SOA": 6, "TXT": 16, "ANY": 255}
 OPTIONS = ("pods verified", "pods insecure\nfallthrough in-addr.arpa", "ignore empty_service\nfallthrough prod~")
-HOSTS = "hosts {\n10.9.9.9 a.default.svc.cluster.local extra.example.org\nfallthrough\n}"
+HOSTS = """hosts {
+10.9.9.9 a.default.svc.cluster.local extra.example.org three.example.com.prod.svc.cluster.local
+fallthrough
+}"""
+# The search path's misses, several right below one parent.
+DEEP = [
+    f"{label}.{parent}"
+    for label in ("one", "two", "three")
+    for parent in (
+        "a.default~",
+        "example.com.prod~",
+        "x.a.default~",
+        "b.prod~",
+        "com.prod~",
+        "example.com.cluster.local.",
+        "example.com~",
+        "p.q.b.prod~",
+        "dns.cluster.local.",
+        "default.pod.cluster.local.",
+    )
+]
 CLIENTS = st.sampled_from((UDP, UDP6, TCP))
 
 
@@ -30,6 +50,7 @@ def chain(running: Running, *more: str) -> list[tuple[str, Any]]:
     made.append(("loadbalance", loadbalance.setup(directive("loadbalance"), running.block)))
     if "hosts" in more:
         made.append(("hosts", hosts.setup(directive(HOSTS), running.block)))
+    assert all(plugin.cacheable and plugin.heeds_denials for _, plugin in made)
     return [*made, ("kubernetes", running.plugin)]
 
 
@@ -56,12 +77,12 @@ def test_the_wire_cache_and_the_chain_agree(
     changes: list[tuple[Made, bool]],
 ) -> None:
     """After each change all questions are asked three times: the third time most of them are kept."""
-    messages = [message(asked, TYPES[kind], size) for asked in ASKED for kind in sorted({"A", *kinds})]
+    messages = [message(asked, TYPES[kind], size) for asked in [*ASKED, *DEEP] for kind in sorted({"A", *kinds})]
     with pytest.MonkeyPatch.context() as patch, stepping() as stepped:
         patch.setattr("plugins.kubernetes.local_addresses", lambda: [bytes((10, 0, 0, 3))])
         running = Running(options.replace("~", SVC))
         fill(running.index, (namespace("default"), namespace("prod")))
-        one = Served(".", link_chain(chain(running, *before)), cacheable=True)
+        one = Served(".", link_chain(chain(running, *before)), cacheable=True, denials=True)
         dispatcher = Dispatcher("dns://:53", [one], stepped.stepper)
         ready = dispatcher.ready(client.transport)[client.ipv6]
         given = 0
@@ -77,3 +98,4 @@ def test_the_wire_cache_and_the_chain_agree(
                     given += 1
                     assert in_order(kept) == in_order(fresh)
         assert given
+        assert any(shelf.denials for shelf in dispatcher.shelves.values())

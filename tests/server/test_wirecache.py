@@ -11,13 +11,13 @@ from itertools import count, pairwise
 import pytest
 
 from kubedns.metrics import Count
-from kubedns.server.wirecache import LARGEST_REPLY, LONGEST_KEY, READY, Shelf, WireCache
+from kubedns.server.wirecache import LARGEST_REPLY, LONGEST_KEY, READY, Keeping, Shelf, WireCache
 from kubedns.wire.numbers import Rcode
 from kubedns.wire.query import Query, parse_query
-from kubedns.wire.records import address, txt
+from kubedns.wire.records import address, soa, txt
 from kubedns.wire.reply import Reply
 from kubedns.wire.validity import NEVER, UNTIL_RELOAD, Validity
-from tests.wire.asking import UDP, datagram, opt, option, with_opt
+from tests.wire.asking import RD, UDP, datagram, opt, option, query, wire, with_opt
 
 IDENT = b"\x12\x34"
 FIRST = bytes((192, 0, 2, 1))
@@ -66,13 +66,14 @@ class Kept:
 
     def __init__(self, most_entries: int = 1000, most_octets: int = 1 << 20) -> None:
         self.cache = WireCache(most_entries, most_octets)
-        self.shelf = Shelf()
+        self.shelf = Shelf([wire(".")])
+        self.denials = True
         self.exchanges: list[Exchange] = []
 
     def offer(self, message: bytes, reply: Reply) -> bytes:
         query = parse_query(message, UDP)
         octets = reply.octets(query)
-        self.cache.offer(self.shelf, message, query, reply, octets, self._observe)
+        self.cache.offer(self.shelf, message, query, reply, octets, Keeping(self._observe, denials=self.denials))
         return octets
 
     def _observe(self, _: Query, rcode: int, size: int) -> Sequence[Exchange]:
@@ -227,3 +228,92 @@ def test_octets_are_bounded_too() -> None:
     assert kept.cache.octets <= 10_000
     assert kept.cache.octets == sum(one.size for one in kept.shelf.entries.values())
     assert 10 < len(kept.cache) == len(kept.shelf.entries) < 150
+
+
+ZONE = wire("example.")
+EMPTY = "nothing.example."
+
+
+def denial(validity: Validity = UNTIL_RELOAD, parent: str = EMPTY) -> Reply:
+    times = (7200, 1800, 86400, 30)
+    authority = [soa(ZONE, ZONE, ZONE, 30, serial=1, times=times)]
+    reply = Reply((), authority, rcode=Rcode.NXDOMAIN, validity=validity, suffix=ZONE)
+    return reply.replaced(denies=wire(parent))
+
+
+def test_a_denial_answers_for_all_names_right_below_the_parent() -> None:
+    kept = Kept()
+    for label in ("a", "b", "long-label"):
+        kept.offer(datagram(f"{label}.{EMPTY}"), denial())
+    for label in ("c", "Z", "other-long"):
+        message = datagram(f"{label}.{EMPTY}", flags=RD)
+        assert kept.get(message) == denial().octets(query(f"{label}.{EMPTY}"))
+    kept.offer(datagram(f"2l.{EMPTY}"), denial())  # the first of its size
+    assert kept.get(datagram(f"ab.{EMPTY}")) == denial().octets(query(f"ab.{EMPTY}"))
+    assert len(kept.cache) == 1
+    assert kept.counted() == 4
+
+
+OTHERS = {
+    "the parent itself": datagram(EMPTY),
+    "a name two labels below": datagram(f"a.b.{EMPTY}"),
+    "another type": datagram(f"c.{EMPTY}", 28),
+    "other flags": datagram(f"c.{EMPTY}", flags=0),
+    "EDNS": with_opt(datagram(f"c.{EMPTY}"), opt()),
+    "another parent": datagram("c.something.example."),
+    "a size not seen": datagram(f"cc.{EMPTY}"),
+    "a pointer for a label": datagram(EMPTY)[:12] + b"\xc0\x0c\0\1\0\1",
+    "a header alone": datagram(EMPTY)[:12],
+    "less": b"",
+    "the parent in capitals": datagram(f"c.{EMPTY.upper()}"),
+}
+
+
+@pytest.mark.parametrize("message", OTHERS.values(), ids=OTHERS)
+def test_a_denial_answers_for_nothing_else(message: bytes) -> None:
+    kept = Kept()
+    for label in "ab":
+        kept.offer(datagram(f"{label}.{EMPTY}"), denial())
+    assert kept.get(datagram(f"c.{EMPTY}")) is not None
+    assert kept.get(message) is None
+
+
+@pytest.mark.parametrize(
+    ("parent", "heeded", "why"),
+    [
+        (EMPTY, False, "a plugin of the chain does not heed it"),
+        ("nothing.example.", True, ""),
+        ("example.", True, "a zone that is apart"),
+        ("x" * 63 + "." + "y" * 63 + "." + "z" * 63 + ".", True, "names that are too long"),
+    ],
+)
+def test_a_denial_is_not_taken(parent: str, heeded: bool, why: str) -> None:  # noqa: FBT001
+    kept = Kept()
+    kept.denials = heeded
+    kept.shelf.zones = [wire("."), wire("a.example.")]
+    for label in "ab":
+        kept.offer(datagram(f"{label}.{parent}"), denial(parent=parent))
+    assert (kept.get(datagram(f"c.{parent}")) is None) == bool(why)
+
+
+def test_a_denial_ends_with_its_token_and_the_next_one_takes_its_place() -> None:
+    kept, token = Kept(), Token()
+    for label in "ab":
+        kept.offer(datagram(f"{label}.{EMPTY}"), denial(Validity(tokens=(token,))))
+    assert kept.get(datagram(f"c.{EMPTY}")) is not None
+    token.stale = True
+    assert kept.get(datagram(f"c.{EMPTY}")) is None
+    kept.offer(datagram(f"c.{EMPTY}"), denial())
+    assert kept.get(datagram(f"d.{EMPTY}")) is not None
+    assert kept.counted() == 2
+    assert kept.cache.octets == sum(one.size for one in kept.shelf.denials.values())
+
+
+def test_denials_are_bounded_and_go_as_others_do() -> None:
+    kept = Kept(most_entries=50)
+    for number in range(200):
+        for label in "ab":
+            kept.offer(datagram(f"{label}.{number}.example."), denial(parent=f"{number}.example."))
+        kept.get(datagram("c.0.example."))
+    assert len(kept.cache) == len(kept.shelf.denials) == 50
+    assert kept.get(datagram("c.0.example.")) is not None
