@@ -17,7 +17,7 @@ from kubedns.cluster.objects import Endpoint, EndpointSlice, Kind, Namespace, Ob
 from kubedns.cluster.tokens import Token
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
 
 Key = tuple[str, str]  # namespace and name; the namespace of a Namespace is empty
 _Held = TypeVar("_Held", Service, EndpointSlice, Pod)
@@ -170,6 +170,11 @@ class Index:
             "Pod": self._pods,
         }
         return maps[kind].get((namespace, name))
+
+    def count(self, kind: Kind) -> int:
+        """Return how many objects of a kind are held."""
+        held: dict[Kind, Sized] = {"Service": self._services, "EndpointSlice": self._slices, "Pod": self._pods}
+        return len(held.get(kind, self._namespaces))
 
     def keys(self, kind: Kind) -> list[Key]:
         """Return namespace and name of all objects of a kind."""

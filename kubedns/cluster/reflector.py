@@ -13,6 +13,7 @@ import asyncio
 import random
 import time
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from kubedns.cluster.backoff import Backoff
@@ -65,7 +66,8 @@ class Reflector:
         self.resource = resource
         self.listed = asyncio.Event()
         self.lister = Lister(api, resource, timings, statistics, following.turn)
-        self.statistics = statistics.resources.setdefault(resource.kind, ResourceStatistics())
+        count = partial(following.index.count, resource.kind)
+        self.statistics = statistics.resources.setdefault(resource.kind, ResourceStatistics(count))
         self.touched: set[Key] | None = None  # while a self-check runs: what the watch has brought meanwhile
         self._api = api
         self._index = following.index

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 from kubedns.histogram import Histogram
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from kubedns.cluster.objects import Kind
 
 # Upper bounds in seconds: Prometheus' defaults, and those of kubernetes' network programming latencies.
@@ -18,8 +20,12 @@ PROGRAMMING_BOUNDS = tuple(0.001 * 2**power for power in range(20))
 
 @dataclass(slots=True)
 class ResourceStatistics:
-    """Of one resource. `heard` is when the last event or bookmark came, in monotonic seconds, 0 before any."""
+    """Of one resource. `heard` is when the last event or bookmark came, in monotonic seconds, 0 before any.
 
+    `count` returns how many objects are held.
+    """
+
+    count: Callable[[], int] = lambda: 0
     heard: float = 0.0
     watching: bool = False
     events: int = 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import time
+import urllib.request
 from typing import TYPE_CHECKING
 
 import pytest
@@ -67,6 +68,45 @@ def test_a_reload_lists_nothing_again(tmp_path: Path, api: APIServer, kubeconfig
         assert api.count() == before + 2
         assert server.end(signal.SIGTERM) == 0
         assert server.errors.text == ""
+
+
+def test_what_is_followed_shows_in_the_metrics(tmp_path: Path, api: APIServer, kubeconfig: Path, port: int) -> None:
+    assert kubeconfig.parent == tmp_path
+    api.put(namespace("default"), service("web", "10.96.1.1"), service("db", "None"), endpoint_slice("x", "web"))
+    with Ports() as ports:
+        shown = ports.take()
+        corefile = COREFILE.format(port=port, more="").replace("errors", f"errors\n    prometheus 127.0.0.1:{shown}")
+        with serving(tmp_path, corefile):
+            until_rcode(port, "web.default.svc.cluster.local.", NOERROR)
+            api.wait_for_watches("*", 3)
+            at = f'host="127.0.0.1:{api.port}",resource'
+            kinds = {"Namespace": 1, "Service": 2, "EndpointSlice": 1}
+            for name, held in kinds.items():
+                assert metric(shown, f'kubedns_kubernetes_objects{{{at}="{name}"}}') == held
+                assert metric(shown, f'kubedns_kubernetes_relists_total{{{at}="{name}"}}') == 0
+                assert metric(shown, f'kubedns_kubernetes_watching{{{at}="{name}"}}') == 1
+                assert 0 <= metric(shown, f'kubedns_kubernetes_silent_seconds{{{at}="{name}"}}') < 30
+            api.refuse()
+            api.delete("services", "db", "default")
+            api.compact()
+            api.listen()
+            for name, held in {**kinds, "Service": 1}.items():
+                until_metric(shown, f'kubedns_kubernetes_relists_total{{{at}="{name}"}}', 1)
+                assert metric(shown, f'kubedns_kubernetes_objects{{{at}="{name}"}}') == held
+
+
+def metric(port: int, series: str) -> float:
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as response:
+        lines = response.read().decode().splitlines()
+    (line,) = [line for line in lines if line.startswith(f"{series} ")]
+    return float(line.split()[-1])
+
+
+def until_metric(port: int, series: str, wanted: float) -> None:
+    end = time.monotonic() + 20
+    while (found := metric(port, series)) != wanted:
+        assert time.monotonic() < end, found
+        time.sleep(0.02)
 
 
 def test_starting_without_the_api_server_and_living_on_without_it(

@@ -289,15 +289,18 @@ def test_a_line_for_a_change_of_state_and_few_requests(
     run(scenario())
 
 
-def test_forbidden_names_what_is_missing(api: APIServer, kubeconfig: Path) -> None:
+@pytest.mark.parametrize(("api", "verb"), [("streaming_api", "watch"), ("paging_api", "list")], indirect=["api"])
+def test_forbidden_names_what_is_missing(api: APIServer, kubeconfig: Path, verb: str) -> None:
     async def scenario() -> None:
         api.put(*some_objects(3))
-        api.fail("status", resource="endpointslices", code=403, count=None, message="endpointslices is forbidden")
+        api.fail("status", verb=verb, resource="endpointslices", code=403, count=None)
         async with following(kubeconfig, synced=False) as followed:
             await followed.until(lambda: followed.log.lines)
             assert followed.log.lines[0] == (
-                "ERROR Failed to watch endpointslices: endpointslices is forbidden (403); both list and watch of "
-                "endpointslices are needed: add to the ClusterRole's rules: "
+                "ERROR Failed to watch endpointslices: endpointslices.discovery.k8s.io is forbidden: User "
+                f'"system:serviceaccount:kube-system:coredns" cannot {verb} resource "endpointslices" in API group '
+                '"discovery.k8s.io" at the cluster scope (403); both list and watch of endpointslices are needed: '
+                "add to the ClusterRole's rules: "
                 '- {apiGroups: ["discovery.k8s.io"], resources: ["endpointslices"], verbs: ["list", "watch"]}; '
                 "what is known stays in service"
             )

@@ -305,7 +305,7 @@ class Live:
         self.statistics.requests["<error>", "GET"] += 1
         self.statistics.list_durations.observe(0.02)
         self.statistics.programming["cluster_ip"].observe(0.5)
-        self.statistics.resources["Service"] = ResourceStatistics(heard=1.0, events=7)
+        self.statistics.resources["Service"] = ResourceStatistics(lambda: 5, 1.0, watching=True, events=7, lists=3)
 
 
 def test_clusters() -> None:
@@ -323,6 +323,11 @@ def test_clusters() -> None:
         'coredns_kubernetes_dns_programming_duration_seconds_count{service_kind="cluster_ip"} 3',
         'coredns_kubernetes_dns_programming_duration_seconds_bucket{le="0.001",service_kind="cluster_ip"} 0',
         'kubedns_kubernetes_events_total{host="a:6443",resource="Service"} 14',
+        'kubedns_kubernetes_relists_total{host="b:6443",resource="Service"} 2',
+        'kubedns_kubernetes_objects{host="a:6443",resource="Service"} 10',
+        'kubedns_kubernetes_watching{host="b:6443",resource="Service"} 1',
+        'coredns_kubernetes_rest_client_rate_limiter_duration_seconds_bucket{host="a:6443",le="0.005",verb="GET"} 2',
+        'coredns_kubernetes_rest_client_rate_limiter_duration_seconds_sum{host="a:6443",verb="GET"} 0',
     ):
         assert lines.count(line) == 1
     assert len(lines) == len(set(lines))

@@ -229,6 +229,9 @@ async def _go_wrong(exchange: Exchange, rule: Rule) -> None:
             await reply.send(429, _TOO_MANY, headers)
         case "status":
             code = int(values.get("code", 503))
+            target = exchange.target
+            if code == 403 and target is not None:
+                raise forbidden(USER, exchange.verb, target.group, target.plural, target.namespace)
             message = "Unauthorized" if code == 401 else str(values.get("message", "made to fail by a test"))
             raise StatusError(code, message, retry_after=values.get("retry_after"))
         case _:

@@ -91,9 +91,10 @@ def unauthorized() -> StatusError:
 
 def forbidden(user: str, verb: str, group: str, plural: str, namespace: str) -> StatusError:
     scope = f'in the namespace "{namespace}"' if namespace else "at the cluster scope"
+    shown = f"{plural}.{group}" if group else plural
     return StatusError(
         403,
-        f'{plural} is forbidden: User "{user}" cannot {verb} resource "{plural}" in API group "{group}" {scope}',
+        f'{shown} is forbidden: User "{user}" cannot {verb} resource "{plural}" in API group "{group}" {scope}',
         details={**({"group": group} if group else {}), "kind": plural},
     )
 
