@@ -118,6 +118,7 @@ async def watch(address: str) -> None:
                 await request(address)
         except (OSError, EOFError) as error:
             failures.value += 1
+            durations.observe(time.monotonic() - started)
             reason = f"no response in {TIMEOUT:g}s" if isinstance(error, TimeoutError) else str(error)
             log.warning(f'Local health request to "{url}" failed: {reason}')
             continue

@@ -33,7 +33,7 @@ class ResolveError(Exception):
     """A query that can't be answered: the client gets `rcode`, the errors plugin logs the text."""
 
     def __init__(self, text: str, rcode: Rcode = Rcode.SERVFAIL) -> None:
-        """`rcode` is one that comes without records: SERVFAIL, REFUSED, FORMERR, NOTIMP."""
+        """`rcode` is one that comes without records: SERVFAIL, REFUSED, FORMERR, NOTIMP. Empty text is not logged."""
         super().__init__(text)
         self.rcode = rcode
 

@@ -92,6 +92,7 @@ class PackedReply(Reply):
         self.suffix = None
         self.zone = b""
         self.tallies = tallies
+        self.denies = b""
 
     def __getattr__(self, attribute: str) -> tuple[tuple[RR, ...], ...]:
         """Read the sections the first time that they are asked for."""
@@ -159,6 +160,23 @@ class PackedReply(Reply):
             tallies=tallies,
             tight=self._tight,
         )
+
+    def replaced(self, *, validity: Validity | None = None, denies: bytes | None = None) -> "PackedReply":
+        """As a Reply's; nothing is read from the octets for it."""
+        made = PackedReply(
+            self._packed,
+            self._layout,
+            self.name,
+            least=self.least,
+            rcode=self.rcode,
+            flags=self.flags,
+            edns=self.edns,
+            validity=self.validity if validity is None else validity,
+            tallies=self.tallies,
+            tight=self._tight,
+        )
+        made.denies = self.denies if denies is None else denies
+        return made
 
     def body(self, query: Query) -> Body:
         """Return the octets as they came; compressed anew for a client that would not take them all."""

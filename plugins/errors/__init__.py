@@ -43,7 +43,8 @@ class Errors:
         try:
             return await pass_on(query)
         except ResolveError as error:
-            self._record(query, error)
+            if str(error):
+                self._record(query, error)
             raise
 
     async def stop(self) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from kubedns.answers.table import Answers, Table
+from kubedns.plugin.contract import ResolveError
 from kubedns.plugin.current import Current
 from kubedns.plugin.derived import Derived
 from kubedns.plugin.reverse import reverse_address
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
 
 MOST_PASSED = 8192  # replies of plugins behind that are kept with a validity of ours
 SIZES = {int(RRType.A): IPV4_SIZE, int(RRType.AAAA): IPV6_SIZE}
-UNKNOWN = Reply(rcode=Rcode.SERVFAIL, suffix=ROOT)  # no SOA is there to say NXDOMAIN with
 
 
 def setup(directive: Directive, block: ServerBlock) -> Hosts:
@@ -118,14 +118,16 @@ class Hosts:
         return self.file.table.holds_below(parent) or self.inline.holds_below(parent)
 
     def _find(self, query: Query) -> Reply | None:
-        """Return None for what is the next plugin's."""
+        """Return None for what is the next plugin's; there is no SOA to say NXDOMAIN with of what is nobody's."""
         wire, rrtype = query.name, query.rrtype
         if rrtype == RRType.PTR:
             return self._reverse(query)
         if self._zones.longest(wire) is None:
             return None
         if not (self.file.table.holds(wire) or self.inline.holds(wire)):
-            return None if wire in self._fallthrough else UNKNOWN
+            if wire in self._fallthrough:
+                return None
+            raise ResolveError("", Rcode.SERVFAIL)
         size = SIZES.get(rrtype)
         if size is None:
             return None if self._unsupported and wire in self._fallthrough else self._no_data

@@ -11,7 +11,7 @@ import pytest
 
 from tests.end_to_end.client import LOOPBACK, ask, compose
 from tests.end_to_end.http import OK, REFUSED, Answer, get, wait_for
-from tests.end_to_end.server import COMMAND, PATIENCE, Ports, Server, serving
+from tests.end_to_end.server import COMMAND, PATIENCE, Ports, Server, run, serving
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -105,3 +105,59 @@ def wait_until(path: Path) -> None:
     while not path.exists():
         assert time.monotonic() < end
         time.sleep(0.01)
+
+
+@pytest.fixture
+def foreign(ports: Ports) -> Iterator[int]:
+    """Hold a port as a program does that shares it with nobody."""
+    with socket.socket() as sock:
+        port = ports.take()
+        sock.bind((LOOPBACK, port))
+        sock.listen()
+        yield port
+
+
+def test_a_health_port_in_use_keeps_the_server_from_starting(foreign: int, ports: Ports, tmp_path: Path) -> None:
+    (tmp_path / "Corefile").write_text(f".:{ports.take()} {{\n    health {LOOPBACK}:{foreign}\n    whoami\n}}\n")
+    ended = run(tmp_path, "-conf", "Corefile")
+    said = f"plugin/health: listen tcp {LOOPBACK}:{foreign}: bind: address already in use\n"
+    assert (ended.returncode, ended.stdout, ended.stderr) == (1, "", said)
+
+
+def test_a_new_configuration_whose_health_port_is_in_use_is_not_taken_up(
+    foreign: int, ports: Ports, tmp_path: Path
+) -> None:
+    port, (health, ready, lines) = ports.take(), probes(ports)
+    text = f".:{port} {{\n{lines}    whoami\n}}\n"
+    with serving(tmp_path, text) as server:
+        (tmp_path / "Corefile").write_text(text.replace(f":{health}", f":{foreign}"))
+        bind = f"plugin/health: listen tcp {LOOPBACK}:{foreign}: bind: address already in use"
+        assert server.reload() == f"[ERROR] SIGUSR1: starting with listener file descriptors: {bind}"
+        assert f"[ERROR] Restart failed: {bind}" in server.output.all
+        assert get(health, "/health") == get(ready, "/ready") == OK
+        assert ask(port, compose("example.org")) is not None
+        (tmp_path / "Corefile").write_text(text.replace(f":{ready}", f":{foreign}"))
+        assert server.reload() == "[INFO] Reloading complete"
+        assert any(
+            line.startswith(f"[ERROR] plugin/ready: listen tcp {LOOPBACK}:{foreign}") for line in server.output.all
+        )
+        assert get(health, "/health") == OK
+        assert get(ready, "/ready") == REFUSED
+        assert server.end() == 0
+
+
+def test_a_metrics_port_in_use_is_done_without(foreign: int, ports: Ports, tmp_path: Path) -> None:
+    port, metrics = ports.take(), ports.take()
+    text = f".:{port} {{\n    prometheus {LOOPBACK}:{metrics}\n    whoami\n}}\n"
+    with serving(tmp_path, text) as server:
+        assert get(metrics, "/metrics").status == 200
+        (tmp_path / "Corefile").write_text(text.replace(f":{metrics}", f":{foreign}"))
+        assert server.reload() == "[INFO] Reloading complete"
+        said = f"listen tcp {LOOPBACK}:{foreign}: bind: address already in use"
+        assert f"[ERROR] Failed to start metrics handler: {said}" in server.output.all
+        assert get(metrics, "/metrics") == REFUSED
+        assert ask(port, compose("example.org")) is not None
+        (tmp_path / "Corefile").write_text(text)
+        assert server.reload() == "[INFO] Reloading complete"
+        assert get(metrics, "/metrics").status == 200
+        assert server.end() == 0

@@ -212,6 +212,29 @@ def test_what_no_block_answers_is_dropped(ports: Ports, tmp_path: Path) -> None:
         assert scrape.counts("coredns_dns_responses_total", "rcode", "plugin", zone="a.test.") == {"NOERROR whoami": 1}
 
 
+def test_what_no_plugin_made_has_no_plugin(ports: Ports, tmp_path: Path) -> None:
+    """hosts and forward leave it to the server to say SERVFAIL and REFUSED; an upstream's own is the plugin's."""
+    port, metrics, silent = ports.take(), ports.take(), ports.take()
+    block = "{zone}:{port} {{\n    prometheus 127.0.0.1:{metrics}\n    errors\n    {plugin}\n}}\n"
+    plugins = {"hosts.test": "hosts /dev/null", "forward.test": f"forward . 127.0.0.1:{silent}"}
+    text = "".join(
+        block.format(zone=zone, port=port, metrics=metrics, plugin=plugin) for zone, plugin in plugins.items()
+    )
+    with serving(tmp_path, text) as server:
+        for zone in plugins:
+            octets = ask(port, compose(zone), timeout=10)
+            assert octets is not None
+            assert octets[3] & 15 == SERVFAIL
+        scrape = Scrape(metrics)
+        for zone in plugins:
+            assert scrape.counts("coredns_dns_responses_total", "rcode", "plugin", zone=f"{zone}.") == {"SERVFAIL ": 1}
+            assert scrape.counts("coredns_dns_response_size_bytes_sum", zone=f"{zone}.") == {}
+        assert server.end() == 0
+    [line] = [line for line in server.output.all if line.startswith("[ERROR]")]
+    assert line.startswith("[ERROR] plugin/errors: 2 forward.test. A: read udp 127.0.0.1:")
+    assert line.endswith(f"->127.0.0.1:{silent}: read: connection refused")
+
+
 def test_families_labels_and_buckets(chain: Chain, asked: list[tuple[Asked, int]]) -> None:
     ask_all(chain.port, [message for message, _ in asked])
     scrape = Scrape(chain.metrics)

@@ -68,6 +68,15 @@ def test_a_reply_is_no_error(capsys: pytest.CaptureFixture[str], rcode: Rcode) -
     assert capsys.readouterr().out == ""
 
 
+def test_an_error_without_a_text_is_a_mere_rcode(capsys: pytest.CaptureFixture[str]) -> None:
+    plugin = errors.setup(directive("errors {\nconsolidate 1m .*\n}"), ServerBlock((".",)))
+    raised = run(ask(plugin, query(), failing(ResolveError("", Rcode.REFUSED))))
+    assert isinstance(raised, ResolveError)
+    assert raised.rcode == Rcode.REFUSED
+    run(plugin.stop())
+    assert capsys.readouterr().out == ""
+
+
 def test_a_stranger_can_not_write_lines(capsys: pytest.CaptureFixture[str]) -> None:
     asked = query()
     asked.name = b"\x0ea\n[ERROR] x \x1b\xff\0"

@@ -6,6 +6,7 @@ from kubedns.wire.errors import WireError
 from kubedns.wire.packed import read_packed
 from kubedns.wire.records import RR
 from kubedns.wire.reply import Reply
+from kubedns.wire.validity import NEVER, UNTIL_RELOAD
 from tests.wire.asking import AA, QR, RA, TC, TCP, edns_query, header, opt, option, query, question, record, wire
 
 POINTER = b"\xc0\x0c"
@@ -104,6 +105,17 @@ def test_with_ttl_is_another_reply() -> None:
     assert [rr.ttl for rr in other.answer] == [7, 7]
     assert (other.flags, other.edns, other.least) == (AA, None, 7)
     assert [rr.ttl for rr in reply.answer] == [300, 300]
+
+
+def test_replaced_is_another_reply_of_the_same_octets() -> None:
+    reply = read_packed(header(QR | RA, (1, 1, 0, 0)) + question() + ADDRESS, query())
+    assert reply.denies == b""
+    made = reply.replaced(validity=UNTIL_RELOAD, denies=NAME)
+    assert (made.validity, made.denies, made.least, made.flags) == (UNTIL_RELOAD, NAME, 300, RA)
+    assert made.octets(query()) == reply.octets(query())
+    assert (reply.validity, reply.denies) == (NEVER, b"")
+    kept = made.replaced()
+    assert (kept.validity, kept.denies) == (UNTIL_RELOAD, NAME)
 
 
 def test_compressed_for_a_client_that_takes_less() -> None:
