@@ -41,7 +41,7 @@ class Zones(Generic[Held]):
     def longest(self, wire: bytes) -> Held | None:
         """Return the value of the longest zone that a name (lower-case wire octets) is inside of."""
         for zone, value in self._longest_first:
-            if is_within(wire, zone):
+            if wire.endswith(zone) and is_within(wire, zone):
                 return value
         return self._root
 
@@ -54,7 +54,7 @@ class Fallthrough:
 
     def __contains__(self, wire: bytes) -> bool:
         """Tell whether a name is inside one of the zones."""
-        return any(is_within(wire, zone) for zone in self.zones)
+        return wire.endswith(self.zones) and any(is_within(wire, zone) for zone in self.zones)
 
 
 def argument_zones(words: Sequence[Word], otherwise: Sequence[str], log: Log) -> tuple[bytes, ...]:

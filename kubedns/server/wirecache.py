@@ -12,6 +12,7 @@ Rules of this file:
 
 from __future__ import annotations
 
+from array import array
 from collections import deque
 from time import perf_counter
 from typing import TYPE_CHECKING, NamedTuple
@@ -28,11 +29,12 @@ if TYPE_CHECKING:
     from kubedns.wire.reply import Reply
     from kubedns.wire.validity import Tally, Token, Validity
 
-MOST_ENTRIES = 20_000
-MOST_OCTETS = 16 << 20  # of keys and replies; an entry's own objects cost some 300 more
+MOST_ENTRIES = 120_000
+MOST_OCTETS = 40 << 20
+ENTRY = 256  # octets that an entry costs besides its key and its reply
 LONGEST_KEY = 300  # octets: a name, type and class, a header and a plain OPT record have fewer
 LARGEST_REPLY = 8192  # octets
-ONCE = 8192  # hashes in each of two generations: of queries that came once
+ONCE = 1 << 18  # places for marks of queries that came once
 PASSED_OVER = 64  # entries in use that may be passed over to find one to drop
 FIRST_LABEL = HEADER_SIZE + 1  # where a question's first label starts, behind its length
 QUESTION_FIXED = 4  # octets: type and class
@@ -131,8 +133,8 @@ class Kept:
 
     @property
     def size(self) -> int:
-        """Octets: those of ready orders are counted as if they were all made."""
-        return len(self.key) + len(self.octets) * (READY if self.turns else 1)
+        """Octets of memory: those of ready orders are counted as if they were all made."""
+        return ENTRY + len(self.key) + len(self.octets) * (READY if self.turns else 1)
 
     @property
     def groups(self) -> list[Group]:
@@ -159,7 +161,7 @@ class Denial:
 
     @property
     def size(self) -> int:
-        return len(self.key) + sum(len(octets) for octets, _ in self.sizes.values())
+        return ENTRY + len(self.key) + sum(ENTRY + len(octets) for octets, _ in self.sizes.values())
 
     @property
     def groups(self) -> list[Group]:
@@ -214,8 +216,7 @@ class WireCache:
         self._most_octets = most_octets
         self._clock: deque[Kept | Denial] = deque()
         self._groups: dict[object, Group] = {}
-        self._once: set[int] = set()
-        self._once_before: set[int] = set()
+        self._once = array("H", bytes(2 * ONCE))
         self.octets = 0
         self.seconds_each = 0.0  # that a sending takes, as last measured
 
@@ -293,12 +294,12 @@ class WireCache:
         entry.used, group.given = used, given
 
     def _came_before(self, key: bytes) -> bool:
+        """Tell whether a query came before: by some bits of its hash, which are wrong once in 65,536 times."""
         mark = hash(key)
-        if mark in self._once or mark in self._once_before:
+        place, mark = mark % ONCE, mark >> 40 & 0xFFFF
+        if self._once[place] == mark:
             return True
-        if len(self._once) >= ONCE:
-            self._once, self._once_before = set(), self._once
-        self._once.add(mark)
+        self._once[place] = mark
         return False
 
     def _join(self, exchanges: Sequence[Exchanges], tallies: Sequence[Tally]) -> Group:

@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from kubedns.wire.errors import WireError
-from kubedns.wire.name import MAXIMUM_NAME, spelled_name
+from kubedns.wire.name import LENGTHS, MAXIMUM_LABEL, MAXIMUM_NAME, ROOT, spelled_name
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 DASHES_OF_IPV4 = 3
+MOST_LABELS = 4  # left of `svc`: port, protocol, service, namespace
 
 
 class ServiceName(NamedTuple):
@@ -32,7 +33,9 @@ ANY_PORT = ServiceName("", "", "", "", "")
 
 def service_name(left: Sequence[bytes]) -> ServiceName | None:
     """Return what the labels left of `svc` say, two at least; None where there are more than a name can have."""
-    *above, service, namespace = (label.decode("latin-1") for label in left)
+    if len(left) > MOST_LABELS:
+        return None
+    *above, service, namespace = [label.decode("latin-1") for label in left]
     match above:
         case []:
             return ServiceName(namespace, service, "", "", "", bare=True)
@@ -65,6 +68,14 @@ def below(parent: bytes, *parts: str) -> bytes | None:
 
     The API has each part be a label, manifests need not: a dot within one starts another label.
     """
-    found = [host_name(part) or b"" for part in parts]
-    wire = b"".join([part[:-1] for part in found]) + parent
-    return wire if min(map(len, found)) > 1 and len(wire) <= MAXIMUM_NAME else None
+    found = [_labels(part) for part in parts]
+    wire = b"".join(found) + parent
+    return wire if b"" not in found and len(wire) <= MAXIMUM_NAME else None
+
+
+def _labels(part: str) -> bytes:
+    """Return a part's octets without a root's: one label nearly always; empty where it is no name."""
+    octets = part.encode(errors="replace")
+    if octets.replace(b"-", b"").isalnum() and len(octets) <= MAXIMUM_LABEL:
+        return LENGTHS[len(octets)] + octets
+    return (host_name(part) or ROOT)[:-1]

@@ -30,7 +30,6 @@ SOA_TIMES = (7200, 1800, 86_400)  # refresh, retry, expire, in seconds
 EXTERNAL_NAME = "ExternalName"
 SVC, POD = b"svc", b"pod"
 DNS = [b"dns"]  # of the name ns.dns, which is the server's own
-MOST_LABELS = 4  # of a parent left of the zone: port, protocol or endpoint, service, namespace, svc are one more
 ADDRESS_SIZE = {RRType.A: 4, RRType.AAAA: 16}
 
 
@@ -105,7 +104,7 @@ class Zone:
             return self._options.pods == "disabled"
         if len(left) == 2:  # noqa: PLR2004 - a namespace, and svc
             return False
-        return len(left) > MOST_LABELS or self._index.service(namespace, left[-3].decode("latin-1")) is None
+        return len(left) > names.MOST_LABELS or self._index.service(namespace, left[-3].decode("latin-1")) is None
 
     def _below(self, wire: bytes, whole: list[bytes], left: list[bytes], rrtype: int) -> Found:
         """Names of Services and pods, and what stands above them."""

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from plugins.loadbalance.turning import Turn
     from plugins.loadbalance.weights import Table
 
-MOST_KEPT = 4096  # replies whose orders are kept
+MOST_KEPT = 1024  # replies whose orders are kept
 TRANSFERS = (RRType.AXFR, RRType.IXFR)
 WEIGHTED_TYPES = (RRType.A, RRType.AAAA, RRType.SRV)
 
