@@ -60,10 +60,18 @@ class Load:
     """Asks the questions in turn, `rate` of them a second, over UDP sockets and TCP connections that it keeps."""
 
     def __init__(
-        self, port: int, questions: Sequence[Question], *, rate: float = 400, datagrams: int = 16, streams: int = 4
+        self,
+        port: int,
+        questions: Sequence[Question],
+        *,
+        host: str = LOOPBACK,
+        rate: float = 400,
+        datagrams: int = 16,
+        streams: int = 4,
     ) -> None:
+        """Its sockets are made here, and stay in the network namespace that the caller's thread is in."""
         self.record = Record()
-        self._port = port
+        self._address = (host, port)
         self._messages = {one: compose(one.name, one.rrtype) for one in questions}
         self._next = cycle(questions)
         self._rate = rate
@@ -92,7 +100,7 @@ class Load:
 
     def _lane(self, *, stream: bool) -> Lane:
         sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM if stream else socket.SOCK_DGRAM)
-        sock.connect((LOOPBACK, self._port))
+        sock.connect(self._address)
         sock.setblocking(False)
         return Lane(sock, stream)
 
