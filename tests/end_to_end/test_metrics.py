@@ -38,6 +38,10 @@ FAMILIES: dict[str, tuple[str, set[str], list[float]]] = {
     "coredns_dns_do_requests": ("counter", {"server", "zone", "view"}, []),
     "coredns_dns_response_size_bytes": ("histogram", {"server", "zone", "view", "proto"}, B),
     "coredns_dns_responses": ("counter", {"server", "zone", "view", "rcode", "plugin"}, []),
+    "coredns_cache_entries": ("gauge", {"server", "type", "zones", "view"}, []),
+    "coredns_cache_requests": ("counter", {"server", "zones", "view"}, []),
+    "coredns_cache_hits": ("counter", {"server", "type", "zones", "view"}, []),
+    "coredns_cache_misses": ("counter", {"server", "zones", "view"}, []),
     "coredns_forward_healthcheck_broken": ("counter", set(), []),
     "coredns_forward_max_concurrent_rejects": ("counter", set(), []),
     "coredns_proxy_request_duration_seconds": ("histogram", {"proxy_name", "to", "rcode"}, T),
@@ -70,6 +74,7 @@ COREFILE = """\
     forward . 127.0.0.1:{upstream} {{
         max_concurrent 1000
     }}
+    cache 30
     loop
     reload
     loadbalance
@@ -198,6 +203,15 @@ def test_counts_are_exact(chain: Chain, asked: list[tuple[Asked, int]]) -> None:
     assert 2 <= forwarded[f"{to} NOERROR"] <= 19 + 4  # equal questions in flight are one
     assert 1 <= forwarded[f"{to} SERVFAIL"] <= 6
     assert sum(grown("coredns_forward_requests_total").values()) == sum(forwarded.values())
+    assert grown("coredns_cache_requests_total", "zones") == {".": total}
+    [misses] = grown("coredns_cache_misses_total").values()
+    hits = grown("coredns_cache_hits_total", "type")
+    assert sum(hits.values()) + misses == total
+    # What the cluster knows it says at once: the first time alone is a miss. An upstream's SERVFAIL takes a while.
+    assert 12 + 10 <= hits["denial"] <= 12 + 10 + 5
+    kinds = len(asked)
+    assert kinds - 1 <= misses <= kinds - 3 + 19 + 4 + 6  # the same question over UDP and TCP is one
+    assert after.counts("coredns_cache_entries", "type")["denial"] in {3, 4}  # with loop's probe, or without
     assert after.counts("coredns_hosts_entries", "hostsfile") == {"hosts": 5 + 2}
     assert after.counts("coredns_reload_failed_total") == {}
 
@@ -247,7 +261,7 @@ def test_families_labels_and_buckets(chain: Chain, asked: list[tuple[Asked, int]
         le = sorted({float(sample.labels["le"]) for sample in family.samples if "le" in sample.labels})
         assert le == [*bounds, float("inf")] if bounds else le == [], name
     enabled = scrape.counts("coredns_plugin_enabled", "name")
-    seen = {"prometheus", "errors", "log", "loadbalance", "kubernetes", "hosts", "forward", "loop"}
+    seen = {"prometheus", "errors", "log", "loadbalance", "cache", "kubernetes", "hosts", "forward", "loop"}
     assert enabled == dict.fromkeys(seen, 1)
 
 

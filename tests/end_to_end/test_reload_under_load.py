@@ -49,6 +49,7 @@ COREFILE = """\
     forward . {host}:{upstream} {{
         max_concurrent 1000
     }}
+    cache 3600
     loop
     reload 2s 0s
     loadbalance
@@ -149,6 +150,12 @@ def upstream(ports: Ports, tmp_path: Path) -> Iterator[int]:
         yield port
 
 
+def samples(setting: Setting, name: str) -> float:
+    """Return the sum of a metric's samples."""
+    lines = [line for line in get(setting.metrics, "/metrics").body.splitlines() if line.startswith(name)]
+    return sum(float(line.rpartition(" ")[2]) for line in lines)
+
+
 def test_reloads_under_load(api: APIServer, setting: Setting, tmp_path: Path) -> None:
     with serving(tmp_path, setting.corefile()) as server:
         wait_for(setting.ready, "/ready", OK)
@@ -158,17 +165,21 @@ def test_reloads_under_load(api: APIServer, setting: Setting, tmp_path: Path) ->
             Polled(setting.health, "/health") as health,
             Load(setting.port, QUESTIONS) as load,
         ):
+            load.wait_for(10 * len(QUESTIONS))
+            forwarded = samples(setting, "coredns_forward_requests_total")
             for number in range(1, RELOADS + 1):
                 (tmp_path / "Corefile").write_text(setting.corefile(number))
                 load.wait_for(20)
                 assert server.reload() == "[INFO] Reloading complete"
-            load.wait_for(100)
+            load.wait_for(10 * len(QUESTIONS))
         assert api.count("list") == lists
         assert load.record.lost == []
         assert load.record.wrong == {}
         assert load.record.cut == load.record.refused == 0
         assert load.record.slowest < SLOWEST
         assert set(ready.answers) == set(health.answers) == {OK}
+        probes = RELOADS  # of loop, one for each configuration
+        assert samples(setting, "coredns_forward_requests_total") <= forwarded + probes  # the cache has the rest
         assert "[ERROR]" not in server.output.text
         assert "[WARNING]" not in server.output.text
         assert server.end() == 0
