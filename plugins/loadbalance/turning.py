@@ -135,11 +135,11 @@ class Turning(Reply):
             if orders is None or orders.base is not base:
                 orders = _Orders(base, self, query)
                 self._orders.setdefault(size, orders)
-            return orders.next()
+            return orders.next(self)
         orders = self._orders.get(size)
         if orders is None:
             orders = self._orders[size] = _Orders(super().body(query), self, query)
-        return orders.next()
+        return orders.next(self)
 
     def pieces(self, base: Body) -> list[bytes] | None:
         """Return the octets of each record if those that turn can stand anywhere in their run, else None."""
@@ -189,41 +189,44 @@ class Turning(Reply):
 
 
 class _Orders:
-    """The bodies of a Turning for one size of name: all of them if they are few, else some that are renewed."""
+    """The bodies of a Turning for one size of name: all of them if they are few, else some that are renewed.
 
-    __slots__ = ("_composed", "_even", "_few", "_most", "_owner", "_pieces", "_ready", "_sent", "base")
+    It does not hold its owner, which holds it: what is in a cycle stays until the garbage collector comes, and that is
+    hardly ever (server.lifecycle).
+    """
+
+    __slots__ = ("_composed", "_even", "_few", "_most", "_pieces", "_ready", "_sent", "base")
 
     def __init__(self, base: Body, owner: Turning, query: Query) -> None:
         self.base = base
-        self._owner = owner
         self._pieces = owner.pieces(base)
         self._even = self._pieces is not None and owner.is_even(self._pieces)
         self._composed = (query.name, query.question[-4 - len(owner.zone) : -4] if owner.zone else b"")
         self._sent = 0
-        self._ready = [self._body(places) for places in owner.few_orders()]
+        self._ready = [self._body(owner, places) for places in owner.few_orders()]
         self._few = len(self._ready)
         fitting = READY_OCTETS // max(1, len(base.octets))
         self._most = max(2, min(READY, 1 << fitting.bit_length() - 1)) if fitting else 2
 
-    def next(self) -> Body:
+    def next(self, owner: Turning) -> Body:
         if self._few:
             return self._ready[int(random() * self._few)]  # noqa: S311 - for balance, not for secrecy
-        if self._owner.weighed:
-            return self._body(self._owner.order())
+        if owner.weighed:
+            return self._body(owner, owner.order())
         sent = self._sent = self._sent + 1
         ready = self._ready
         if len(ready) < self._most:
-            ready.append(self._body(self._owner.order()))
+            ready.append(self._body(owner, owner.order()))
             return ready[-1]
         place = sent % self._most
         if not sent % RENEWAL:
-            ready[place] = self._body(self._owner.order())
+            ready[place] = self._body(owner, owner.order())
         return ready[place]
 
-    def _body(self, places: Sequence[int]) -> Body:
+    def _body(self, owner: Turning, places: Sequence[int]) -> Body:
         pieces = self._pieces
         if pieces is None:
-            return self._owner.composed(places, *self._composed)
+            return owner.composed(places, *self._composed)
         turned = [pieces[place] for place in places]
         ends = self.base.ends if self._even else tuple(accumulate(map(len, turned)))
         return Body(b"".join(turned), self.base.counts, ends)
