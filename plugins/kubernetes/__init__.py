@@ -84,9 +84,7 @@ class Kubernetes:
         if found is not None:
             return await self._follow(zone, query, found)
         if query.name in self._fallthrough:
-            absent = zone.absence(query.labels)  # while others are asked, a name may come
-            reply = await pass_on(query)
-            return reply.replaced(validity=reply.validity.joined(absent))
+            return await pass_on(query)
         if not self._index.synced:
             return zone.negative(Rcode.SERVFAIL)
         return self._deny(zone, query)

@@ -19,7 +19,7 @@ from tests.fakes.apiserver.credentials import mount, write_kubeconfig
 from tests.fakes.apiserver.request import FRAME, Answer, Call, Options, Request
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
     from types import TracebackType
 
 ROOT = Path(__file__).parents[3]
@@ -27,9 +27,7 @@ PATIENCE = 10.0  # seconds
 
 
 class APIServer:
-    """An API server at 127.0.0.1, or elsewhere; as a context manager it runs within the block.
-
-    `elsewhere` is an address and a port in another network namespace, and the command that runs a program there.
+    """An API server at 127.0.0.1; as a context manager it runs within the block.
 
     All methods block until the server has done what they ask (a test that runs a loop itself calls those that wait in
     a thread), so none but resume and kill is to be called while it is paused.
@@ -46,7 +44,6 @@ class APIServer:
         bookmark_every: float = 60.0,
         gzip: bool = True,
         multicluster: bool = False,
-        elsewhere: tuple[str, int, Sequence[str]] | None = None,
     ) -> None:
         self.folder = folder
         self.ca_file = folder / "ca.crt"
@@ -56,10 +53,8 @@ class APIServer:
         self._port = socket.socket()
         self._port.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         self._port.bind(("127.0.0.1", 0))
-        host, port, self._enter = elsewhere or (*self._port.getsockname(), ())
         self._options = Options(
-            host=host,
-            port=port,
+            port=self._port.getsockname()[1],
             certificate=str(folder / "apiserver.crt"),
             key=str(folder / "apiserver.key"),
             token=secrets.token_urlsafe(),
@@ -88,7 +83,7 @@ class APIServer:
 
     @property
     def url(self) -> str:
-        return f"https://{self._options.host}:{self.port}"
+        return f"https://127.0.0.1:{self.port}"
 
     @property
     def token(self) -> str:
@@ -104,13 +99,7 @@ class APIServer:
     def start(self) -> None:
         """Start the process, without objects; port, CA and tokens are those of before."""
         self._process = subprocess.Popen(
-            [
-                *self._enter,
-                sys.executable,
-                "-m",
-                "tests.fakes.apiserver.process",
-                msgspec.json.encode(self._options).decode(),
-            ],
+            [sys.executable, "-m", "tests.fakes.apiserver.process", msgspec.json.encode(self._options).decode()],
             cwd=ROOT,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
