@@ -1,4 +1,4 @@
-"""What is dropped to make room is freed there and then: no cycle waits for a garbage collector that hardly ever comes."""
+"""What is dropped to make room is freed at once: no cycle waits for a garbage collector that hardly ever comes."""
 
 from __future__ import annotations
 
