@@ -5,7 +5,8 @@ Rules of this file:
 - An update that changes no field that is kept changes nothing: no token, no serial.
 - A map from an address holds the object itself, or a tuple in order of namespace and name where several have it:
   a tuple for each of 150,000 addresses would cost as much as the addresses.
-- Tokens exist only for Services and addresses that exist; all else shares one, which any change turns stale.
+- Tokens exist for Services that exist and for some addresses that do; all else shares one, which any change turns
+  stale.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from kubedns.cluster.tokens import Token
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
 
+MOST_ADDRESS_TOKENS = 32_768
 Key = tuple[str, str]  # namespace and name; the namespace of a Namespace is empty
 _Held = TypeVar("_Held", Service, EndpointSlice, Pod)
 _Where = TypeVar("_Where")  # a packed address, a podIP's text, or a Service's key
@@ -107,10 +109,13 @@ class Index:
         return token
 
     def address_token(self, address: bytes) -> Token:
-        """Return the token of an address: all that has it, and their namespaces; that of everything if nothing has."""
+        """Return the token of an address: all that has it, and their namespaces.
+
+        It is that of everything if nothing has the address, or a great many others have a token.
+        """
         token = self._address_tokens.get(address)
         if token is None:
-            if address not in self._services_at and address not in self._slices_at:
+            if len(self._address_tokens) >= MOST_ADDRESS_TOKENS or not self.has_address(address):
                 return self._token
             token = self._address_tokens[address] = Token()
         return token

@@ -117,7 +117,7 @@ class Kubernetes:
     def _keep(self, query: Query, reply: Reply) -> None:
         """Keep what is of one Service or one address; names that a stranger can make up are not kept."""
         token = reply.validity.tokens[0] if reply.validity.tokens else None
-        if token is None or token is self._index.token():
+        if token is None or token is self._index.token() or query.rrtype == RRType.PTR:
             return
         answers = self._table.get(query.name)
         if answers is None:

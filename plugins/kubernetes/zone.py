@@ -241,7 +241,7 @@ class Zone:
     def _reverse(self, wire: bytes, packed: bytes) -> Found:
         """Service before endpoints: an address of both is the Service's."""
         ttl, primary = self._options.ttl, self._options.primary
-        validity = self._while_unchanged()
+        validity = Validity(tokens=(self._index.address_token(packed),))
         for service in self._index.services_by_ip(packed):
             if self._shows(service.namespace):
                 target = names.below(primary, service.name, service.namespace, "svc")

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kubedns.cluster.index import Index
+from kubedns.cluster.index import MOST_ADDRESS_TOKENS, Index
 from kubedns.cluster.objects import Endpoint, EndpointSlice, Namespace, Object, Pod, Port, Service, kind_of_object
 
 if TYPE_CHECKING:
@@ -150,6 +150,14 @@ def test_what_does_not_exist_has_the_token_of_everything() -> None:
     assert index.address_token(C) is index.token()
     assert index.service_token("default", "web") is not index.token()
     assert index.service_token("default", "web") is index.service_token("default", "web")
+
+
+def test_tokens_of_addresses_have_a_bound() -> None:
+    octets = [number.to_bytes(4, "big") for number in range(MOST_ADDRESS_TOKENS + 1)]
+    index, _ = index_of(WEB, EndpointSlice("default", "web-x", "web", WEB_SLICE.ports, tuple(map(Endpoint, octets))))
+    assert index.token() not in [index.address_token(one) for one in octets[:-1]]
+    assert index.address_token(octets[-1]) is index.token()
+    assert len(index._address_tokens) == MOST_ADDRESS_TOKENS  # noqa: SLF001 - its bound is the point
 
 
 def test_tokens_flip_for_what_changed_and_nothing_else() -> None:

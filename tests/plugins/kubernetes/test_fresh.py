@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from kubedns.answers.table import Table
 from kubedns.cluster.objects import kind_of_object
+from kubedns.wire.numbers import Rcode
 from tests.plugins.helpers import query
 from tests.plugins.kubernetes.cluster import (
     NODATA,
@@ -23,11 +24,13 @@ from tests.plugins.kubernetes.cluster import (
     fill,
     namespace,
     negative,
+    next_plugin,
     of,
     pod,
     reply,
     sample,
     service,
+    step,
 )
 
 REVERSE = negative("NXDOMAIN", "in-addr.arpa.")
@@ -143,6 +146,19 @@ def test_a_service_takes_over_an_endpoint_s_address() -> None:
     assert running.ask(asked) == reply("@ PTR thief.prod~")
     remove(running, thief)
     assert running.ask(asked) == reply("@ PTR 10-244-1-20.web.default~")
+
+
+def test_what_falls_through_ends_when_the_cluster_gets_the_name() -> None:
+    running = sample("fallthrough in-addr.arpa")
+    asked = query("9.9.9.10.in-addr.arpa.", "PTR")
+    passed = step(running.plugin.resolve(asked, next_plugin))
+    assert passed.rcode == Rcode.NOTIMP
+    assert not passed.validity.holds(0)  # the next plugin says so of its own reply
+    [token] = passed.validity.tokens
+    running.index.upsert(of(service("default/other", "10.9.9.8")))
+    assert not token.stale
+    running.index.upsert(of(service("default/new", "10.9.9.9")))
+    assert token.stale
 
 
 def test_the_serial_moves(monkeypatch: pytest.MonkeyPatch) -> None:
