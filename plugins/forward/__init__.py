@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import random
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -19,6 +18,7 @@ from plugins.forward.hostnames import Resolved
 from plugins.forward.options import read_options
 
 if TYPE_CHECKING:
+    import asyncio
     from collections.abc import Callable, Sequence
 
     from kubedns.corefile.values import Directive
@@ -47,11 +47,14 @@ class Forward:
 
     async def resolve(self, query: Query, pass_on: Next) -> Reply:
         """Ask by the first line that takes the name; it may leave some replies to the next line that does."""
-        reply = None
         for rule in self.rules:
-            if not rule.serves(query.name):
+            if not (rule.takes_all or rule.serves(query.name)):
                 continue
-            reply = await rule.ask(query)
+            rule.concurrent += 1
+            try:
+                reply = await rule.asked(query)
+            finally:
+                rule.concurrent -= 1
             if rule is self.rules[-1] or not rule.leaves(reply):
                 return reply
         return await pass_on(query)
@@ -63,12 +66,13 @@ class Rule:
     def __init__(self, options: Options, shared: Shared) -> None:
         self.options = options
         self._sources = [_source(destination, options, shared) for destination in options.destinations]
-        self._versions: list[int] = []
+        self._version = 0
         self._servers: tuple[NameServer, ...] = ()
         self._turn = 0
-        self._concurrent = 0
+        self.concurrent = 0  # queries that wait
+        self.takes_all = options.zone == ROOT and not options.excepted
         self._most = options.max_concurrent
-        self._flights: dict[bool, dict[bytes, Flight]] = {True: {}, False: {}}
+        self._flights: dict[str, dict[bytes, Flight]] = {"udp": {}, "tcp": {}}
         self._course = Course(
             self._policy(options.policy),
             max_fails=options.max_fails,
@@ -82,9 +86,9 @@ class Rule:
     @property
     def servers(self) -> tuple[NameServer, ...]:
         """The name servers in the order of the line, those of a resolv.conf as it is now; of equal ones the first."""
-        versions = [source.version for source in self._sources]
-        if versions != self._versions:
-            self._versions = versions
+        version = sum([source.version for source in self._sources])
+        if version != self._version:
+            self._version = version
             found: dict[str, NameServer] = {}
             for server in [server for source in self._sources for server in source.servers]:
                 found.setdefault(server.address.text, server)
@@ -105,23 +109,17 @@ class Rule:
             options.next_on_nodata and reply.rcode == Rcode.NOERROR and not reply.answer
         )
 
-    async def ask(self, query: Query) -> Reply:
-        """Wait for the reply to this question, with all others who ask the same now; raises ResolveError."""
-        self._concurrent += 1
-        try:
-            if self._most and self._concurrent > self._most:
-                metrics.rejects.value += 1
-                raise ResolveError(f"concurrent queries exceeded maximum {self._most}", Rcode.REFUSED)
-            flights = self._flights[query.client.transport == "udp"]
-            message = message_of(query)
-            flight = flights.get(message)
-            if flight is None:
-                flight = flights[message] = Flight(self._course, query, message, _removal(flights))
-            waiter: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
-            flight.waiters.append(waiter)
-            return await waiter
-        finally:
-            self._concurrent -= 1
+    def asked(self, query: Query) -> asyncio.Future[Reply]:
+        """Return the reply to come, that of all who ask the same now; raises ResolveError."""
+        if self.concurrent > self._most > 0:
+            metrics.rejects.value += 1
+            raise ResolveError(f"concurrent queries exceeded maximum {self._most}", Rcode.REFUSED)
+        flights = self._flights[query.client.transport]
+        message = message_of(query)
+        flight = flights.get(message)
+        if flight is None:
+            flight = flights[message] = Flight(self._course, query, message, flights)
+        return flight.joined()
 
     def _policy(self, policy: str) -> Callable[[], Sequence[NameServer]]:
         return {"random": self._random, "round_robin": self._round_robin, "sequential": lambda: self.servers}[policy]
@@ -136,13 +134,6 @@ class Rule:
         self._turn += 1
         at = self._turn % max(len(servers), 1)
         return (*servers[at : at + 1], *servers[:at], *servers[at + 1 :])
-
-
-def _removal(flights: dict[bytes, Flight]) -> Callable[[Flight], None]:
-    def remove(flight: Flight) -> None:
-        flights.pop(flight.message, None)
-
-    return remove
 
 
 class _One:

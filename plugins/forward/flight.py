@@ -67,19 +67,37 @@ class Flight:
     """An Exchange (kubedns.upstream.exchange): tries one name server after the other, and never two at a time."""
 
     __slots__ = (
-        "_at", "_attempts", "_course", "_down", "_ended", "_error", "_failovers", "_last_chance", "_most", "_query",
-        "_sent", "_server", "_servers", "_udp", "_until", "deadline", "message", "question", "reply", "waiters",
+        "_at",
+        "_attempts",
+        "_course",
+        "_down",
+        "_error",
+        "_failovers",
+        "_flights",
+        "_last_chance",
+        "_most",
+        "_query",
+        "_reply",
+        "_sent",
+        "_server",
+        "_servers",
+        "_udp",
+        "_until",
+        "_waiters",
+        "deadline",
+        "message",
+        "question",
     )  # fmt: skip
 
-    def __init__(self, course: Course, query: Query, message: bytes, ended: Callable[[Flight], None]) -> None:
-        """`ended` is called once, before those who wait are told."""
+    def __init__(self, course: Course, query: Query, message: bytes, flights: dict[bytes, Flight]) -> None:
+        """`flights` are those under way, by message; this one leaves them at its end."""
         self.message = message
         self.question = query.question
         self.deadline = 0.0
-        self.waiters: list[asyncio.Future[Reply]] = []
-        self.reply: Reply | None = None
+        self._waiters: list[asyncio.Future[Reply]] = []
+        self._reply: Reply | None = None
         self._course = course
-        self._ended = ended
+        self._flights = flights
         self._query = query
         self._udp = course.udp(query)
         self._servers = course.order()
@@ -91,6 +109,12 @@ class Flight:
         self._sent = time.monotonic()
         self._until = self._sent + DEADLINE
         self._try(self._sent)
+
+    def joined(self) -> asyncio.Future[Reply]:
+        """Return the reply to come, for one more who asks."""
+        waiter: asyncio.Future[Reply] = asyncio.Future()
+        self._waiters.append(waiter)
+        return waiter
 
     def answered(self, octets: bytes) -> None:
         """Take a reply; one that is longer than the client takes over UDP is as good as none of its records."""
@@ -110,7 +134,7 @@ class Flight:
         if reply.rcode in course.failover:
             self._failovers += 1
             if self._failovers < len(self._servers):
-                self.reply = reply  # the best so far
+                self._reply = reply  # the best so far
                 self._try(now)
                 return
         self._end(reply)
@@ -126,7 +150,7 @@ class Flight:
             server.health.suspect()
         self._error = error
         self._attempts += 1
-        if self._last_chance or all(waiter.done() for waiter in self.waiters):
+        if self._last_chance or all(waiter.done() for waiter in self._waiters):
             self._give_up()
         elif not self._most and self._attempts >= 2 * len(self._servers):
             asyncio.get_running_loop().call_later(PAUSE, self._try_again)
@@ -166,15 +190,14 @@ class Flight:
         return None
 
     def _give_up(self) -> None:
-        self._end(self.reply)
+        self._end(self._reply)
 
     def _end(self, reply: Reply | None) -> None:
-        self._ended(self)
-        text = str(self._error or "no healthy proxies")
-        for waiter in self.waiters:
+        self._flights.pop(self.message, None)
+        for waiter in self._waiters:
             if not waiter.done():
                 if reply is None:
-                    waiter.set_exception(ResolveError(text))
+                    waiter.set_exception(ResolveError(str(self._error or "no healthy proxies")))
                 else:
                     waiter.set_result(reply)
 
