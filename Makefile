@@ -3,13 +3,13 @@ PYTHON ?= python3
 FUZZ_SECONDS ?= 60
 VENV := .venv
 BIN := $(VENV)/bin
-CODE := $(wildcard kubedns plugins tests bench)
+CODE := $(wildcard kubedns plugins tests bench tools)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev run test check format fuzz soak bench lock clean
+.PHONY: help setup setup-dev run test e2e check format fuzz soak bench lock clean
 
 help:  ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(VENV)/.run  ## Make .venv with the server in it, at .venv/bin/kubedns
 
@@ -32,6 +32,10 @@ test: setup-dev  ## Run every test, on each of Python 3.11 and 3.13 that is here
 	@tools/debian-packages.sh
 	@tools/test.sh $(VENV)
 
+e2e: setup-dev  ## Test in a cluster of network namespaces, as root: rollouts, edits, crashes under load
+	@tools/debian-packages.sh
+	$(BIN)/python -m pytest -q tests/e2e
+
 check: setup-dev  ## Format, lint, types, import contracts, tests: what CI runs
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
@@ -50,9 +54,10 @@ $(VENV)/.fuzz: requirements/fuzz.txt $(VENV)/.dev
 	tools/venv.sh $(VENV) "$(PYTHON)" requirements/fuzz.txt
 	@touch $@
 
-soak: setup-dev  ## Fuzz for ten minutes, reload a hundred times under load
+soak: setup-dev  ## Fuzz for ten minutes, reload a hundred times under load, 20 rollouts and 50 edits in a cluster
 	$(MAKE) --no-print-directory fuzz FUZZ_SECONDS=600
 	KUBEDNS_RELOADS=100 $(BIN)/python -m pytest -q tests/end_to_end/test_reload_under_load.py
+	KUBEDNS_E2E_ROLLOUTS=20 KUBEDNS_E2E_EDITS=50 $(MAKE) --no-print-directory e2e
 
 bench: setup-dev  ## Measure CPU, latency and memory
 	@tools/debian-packages.sh
@@ -62,5 +67,5 @@ lock:  ## Write requirements/*.txt anew, with the newest releases
 	tools/lock.sh "$(PYTHON)"
 
 clean:  ## Remove everything that the other targets made
-	rm -rf .venv* .fuzz .bench .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache build dist
+	rm -rf .venv* .image-* .fuzz .bench .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache build dist
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

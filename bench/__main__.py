@@ -38,7 +38,9 @@ HERE = Path(__file__).parent
 FOLDER = HERE.parent / ".bench"
 RATES = (1_000, 5_000, 20_000)
 FIRST = CLUSTER_IP[0]
-PARTS = ("load", "rates", "flood", "latency", "scale")
+SECTIONS = {"scale": scale.section}  # parts that start all they need themselves
+TOGETHER = ("load", "rates", "flood", "latency")
+PARTS = (*TOGETHER, *SECTIONS)
 
 
 def main() -> int:
@@ -49,8 +51,9 @@ def main() -> int:
     try:
         with ExitStack() as stack:
             bench.run(stack)
-        if "scale" in chosen.parts:
-            bench.results.sections.append(scale.section(say))
+        for part, measure in SECTIONS.items():
+            if part in chosen.parts:
+                bench.results.sections.append(measure(say))
     except BenchError as error:
         print(error, file=sys.stderr)
         return 1
@@ -75,7 +78,7 @@ def _arguments() -> argparse.Namespace:
         "kinds", nargs="*", metavar="CLASS", help=f"of: {' '.join(KINDS)}; all of them if none is named"
     )
     parser.add_argument("--parts", nargs="*", choices=PARTS, default=PARTS, help="of the benchmark (default: all)")
-    parser.add_argument("--seconds", type=float, default=1.5, help="of each run at full load (default 1.5)")
+    parser.add_argument("--seconds", type=float, default=1.2, help="of each run at full load (default 1.2)")
     parser.add_argument("--rounds", type=int, default=3, help="of each class; the cheapest counts (default 3)")
     parser.add_argument("--paced-seconds", type=float, default=3.0, help="of each run at a low rate (default 3)")
     parser.add_argument("--no-peers", action="store_true", help="leave other servers out even where they are installed")
@@ -117,6 +120,8 @@ class Bench:
     def run(self, stack: ExitStack) -> None:
         FOLDER.mkdir(exist_ok=True)
         programs = prepare(FOLDER)
+        if not set(TOGETHER) & set(self._chosen.parts):
+            return
         self._core, asking = sorted(os.sched_getaffinity(0))[:2]
         started = self._start(stack, programs, asking)
         asker, pacer = Asker(asking, self._files), Pacer(programs.latency, asking, self._files)

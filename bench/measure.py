@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 WARM_UP = 0.6  # seconds: answers are compiled, the processor is at its pace
 PEER_ROUNDS = 2
+FAR_OFF = 150.0  # microseconds: a peer that costs more is not asked again for a closer look
 PEER_SHARE = 0.5  # of the seconds: there are many of them, and nobody judges them
 ECHO = "echo"
 KUBEADM = "kubedns"  # with kubeadm's Corefile
@@ -142,7 +143,9 @@ def measure_class(kind: Kind, servers: Sequence[Server], asker: Asker, plan: Pla
     row = Row(kind)
     asker.files.renew(kind, WARM_UP)
     able = [server for server in able if server.name == ECHO or _try(row, server, asker, WARM_UP, say)]
-    row.runs.clear()
+    far_off = {name: runs for name, runs in row.runs.items() if name not in OURS and runs[0].microseconds > FAR_OFF}
+    row.runs = far_off.copy()
+    able = [server for server in able if server.name not in far_off]
     for number in range(plan.rounds):
         asker.files.renew(kind, plan.seconds)
         for server in tuple(able):

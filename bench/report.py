@@ -44,7 +44,8 @@ def render(results: Results, machine: Sequence[tuple[str, str]], corefile: str) 
         head = ["server", "first right answer, s", "MiB then", "MiB after the load", "MiB at most"]
         parts += ["## Start and memory\n", _table(head, list(_resources(results)))]
     parts += [f"## {section.title}\n\n{section.text}" for section in results.sections]
-    parts += ["## Corefile\n", f"```\n{corefile}```\n"]
+    if corefile:
+        parts += ["## Corefile\n", f"```\n{corefile}```\n"]
     return "\n".join(part for part in parts if part)
 
 

@@ -22,6 +22,7 @@ from kubedns.corefile.errors import Kind
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from ssl import SSLContext
 
     from kubedns.corefile.values import Word
 
@@ -134,9 +135,10 @@ def read_address(word: Word) -> str:
 class HttpListener:
     """Listens on one address for as long as anyone uses it; `endpoints` are by path."""
 
-    def __init__(self, address: str) -> None:
-        """`address` is host:port; without a host it is every address of both families."""
+    def __init__(self, address: str, secured: Callable[[], SSLContext] | None = None) -> None:
+        """`address` is host:port; without a host it is every address of both families. `secured`: speak TLS by it."""
         self.address = address
+        self._secured = secured
         self.endpoints: dict[str, Endpoint] = {}
         self._users = 0
         self._server: asyncio.Server | None = None
@@ -149,11 +151,16 @@ class HttpListener:
         return cast("int", self._server.sockets[0].getsockname()[1])
 
     async def acquire(self) -> None:
-        """Be used once more; HttpError if the address can't be had."""
+        """Be used once more; HttpError if the address can't be had, and what `secured` raises."""
         if self._server is None:
             loop = asyncio.get_running_loop()
+            context = self._secured() if self._secured is not None else None
             self._server = await loop.create_server(
-                lambda: _Connection(self), sock=_listen(self.address), backlog=BACKLOG
+                lambda: _Connection(self),
+                sock=_listen(self.address),
+                backlog=BACKLOG,
+                ssl=context,
+                ssl_handshake_timeout=PATIENCE if context is not None else None,
             )
         self._users += 1
 
@@ -295,7 +302,7 @@ class _Connection(asyncio.Protocol):
         if self._transport.is_closing():
             return
         self._transport.write(response.octets(body=method != "HEAD"))
-        if self._ended:
+        if self._ended or not self._transport.can_write_eof():  # over TLS to close is to say so
             self._transport.close()
             return
         # To close while the client still sends would reset the connection, and take the response away (RFC 9112 §9.6).

@@ -11,6 +11,13 @@ command -v ip >/dev/null || packages+=(iproute2)
 command -v kubectl >/dev/null || packages+=(kubernetes-client)
 command -v openssl >/dev/null || packages+=(openssl)
 command -v promtool >/dev/null || packages+=(prometheus)
+command -v conntrack >/dev/null || packages+=(conntrack)
+command -v curl >/dev/null || packages+=(curl)
+command -v iptables-restore >/dev/null || packages+=(iptables)
+command -v runc >/dev/null || packages+=(runc)
+command -v setcap >/dev/null || packages+=(libcap2-bin)
+command -v sysctl >/dev/null || packages+=(procps)
+command -v unbound >/dev/null || packages+=(unbound)
 command -v cc >/dev/null || packages+=(gcc libc6-dev)
 [ ${#packages[@]} -gt 0 ] || exit 0
 
@@ -20,7 +27,7 @@ if [ "$(id -u)" -ne 0 ] || ! command -v apt-get >/dev/null; then
     exit 1
 fi
 
-# Packages start nsd and prometheus as services: a policy of 101 says no (invoke-rc.d's manual page).
+# Packages start nsd, unbound and prometheus as services: a policy of 101 says no (invoke-rc.d's manual page).
 policy=/usr/sbin/policy-rc.d
 if [ ! -e $policy ]; then
     trap 'rm -f $policy' EXIT

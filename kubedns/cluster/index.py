@@ -120,6 +120,10 @@ class Index:
             token = self._address_tokens[address] = Token()
         return token
 
+    def has_address(self, address: bytes) -> bool:
+        """Tell whether a Service or an endpoint has it, in whatever namespace."""
+        return address in self._services_at or address in self._slices_at
+
     # Changing
 
     def upsert(self, value: Object) -> bool:

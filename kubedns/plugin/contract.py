@@ -198,7 +198,8 @@ class ServerBlock:
     `zones` are the block's keys as absolute lower-case text, CIDR keys expanded; `root` is where relative file names
     start; `bound` says that a `bind` directive stands in the block. `plugins` are the block's own by name, in order;
     they are all there when the first one is started, not before. `listens` is the first host (empty: every address) and
-    port that the block is served at, for plugins behind `bind`.
+    port that the block is served at, and `servers` all its listeners (`dns://:53`), for plugins behind `bind`.
+    `directives` are the block's own in the order in which plugins see a query.
     """
 
     zones: tuple[str, ...]
@@ -208,3 +209,5 @@ class ServerBlock:
     bound: bool = False
     plugins: Sequence[tuple[str, Any]] = ()
     listens: tuple[str, int] = ("", 53)
+    servers: tuple[str, ...] = ()
+    directives: Sequence[Directive] = ()

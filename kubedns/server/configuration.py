@@ -202,6 +202,7 @@ def _add(one: _Built, name: str, result: Any) -> None:
 
 
 def _server_block(one: _Built, setting: Setting, shared: Shared) -> ServerBlock:
+    addresses = [Address(key.transport, host, key.port) for key in one.keys for host in one.addresses]
     return ServerBlock(
         zones=tuple(key.zone for key in one.keys),
         shared=shared,
@@ -210,6 +211,8 @@ def _server_block(one: _Built, setting: Setting, shared: Shared) -> ServerBlock:
         bound=any(settings.addresses is not None for settings in one.settings),
         plugins=one.plugins,
         listens=(next(iter(one.addresses), ""), one.keys[0].port if one.keys else setting.default_port),
+        servers=tuple(dict.fromkeys(str(address) for address in addresses)),
+        directives=[one.block.directives[name] for name in setting.registry.order if name in one.block.directives],
     )
 
 

@@ -93,7 +93,7 @@ class Dispatcher:
         """`address` is how log lines name the listener: `dns://:53`; `observers` see what no server block answers."""
         served = list(served)
         self.shelves = shelves([name(one.zone) for one in served])
-        self._wirecache = wirecache or WireCache()
+        self._wirecache = WireCache() if wirecache is None else wirecache
         self._panics = Panics(address)
         self._zones = Zones(
             (

@@ -178,6 +178,11 @@ class PackedReply(Reply):
         made.denies = self.denies if denies is None else denies
         return made
 
+    @property
+    def size(self) -> int:
+        """The octets of the records."""
+        return len(self._packed)
+
     def body(self, query: Query) -> Body:
         """Return the octets as they came; compressed anew for a client that would not take them all."""
         if query.name != self.name:  # a plugin asked for another name than its client did

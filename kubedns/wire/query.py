@@ -101,6 +101,15 @@ class Query:
             return MINIMUM_UDP_SIZE
         return self.edns.size
 
+    def with_flags(self, flags: int, client: Client | None = None) -> "Query":
+        """Return the same question with other header bits, and by another client if that is given."""
+        asked = Query.__new__(Query)
+        asked.id, asked.flags, asked.question, asked.name = self.id, flags, self.question, self.name
+        asked.rrtype, asked.rrclass, asked.client = self.rrtype, self.rrclass, client or self.client
+        asked.edns, asked.size, asked.lookup = self.edns, self.size, self.lookup
+        asked._labels = self._labels  # noqa: SLF001 - one of its own kind
+        return asked
+
     def ask(self, wire: bytes, rrtype: int) -> "Query":
         """Return the same client's query for another name and type, of the same class and EDNS."""
         question = wire + rrtype.to_bytes(2, "big") + self.rrclass.to_bytes(2, "big")

@@ -6,6 +6,9 @@ from kubedns.wire.numbers import RRClass, RRType
 
 SRV_FIXED = 6  # octets of priority, weight and port; the target behind them is not compressed (RFC 2782)
 
+EXPIRATION, INCEPTION = slice(8, 12), slice(12, 16)  # of an RRSIG's RDATA (RFC 4034 §3.1)
+HALF = 2**31  # serial number arithmetic of 32 bits (RFC 1982)
+
 # Where names stand in RDATA: the octets before the first, and how many there are, one behind the other.
 COMPRESSED_NAMES: dict[int, tuple[int, int]] = {
     RRType.NS: (0, 1),
@@ -76,3 +79,12 @@ def soa(owner: bytes, mname: bytes, rname: bytes, ttl: int, *, serial: int, time
     """Return an SOA record; `times` are refresh, retry, expire and minimum, in seconds (RFC 1035 §3.3.13)."""
     numbers = b"".join([number.to_bytes(4, "big") for number in (serial & 0xFFFFFFFF, *times)])
     return RR(owner, RRType.SOA, RRClass.IN, ttl, mname + rname + numbers)
+
+
+def in_force(rdata: bytes, now: int) -> bool:
+    """Tell whether an RRSIG's inception has come and its expiration has not passed (RFC 4034 §3.1.5).
+
+    `now` is in seconds since 1970.
+    """
+    expiration, inception = int.from_bytes(rdata[EXPIRATION], "big"), int.from_bytes(rdata[INCEPTION], "big")
+    return (now - inception) % 2**32 < HALF and (expiration - now) % 2**32 < HALF

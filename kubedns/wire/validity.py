@@ -30,6 +30,11 @@ class Validity:
     until: float = math.inf
     tokens: tuple[Token, ...] = field(default=())
 
+    @property
+    def never(self) -> bool:
+        """Whether the reply is for one query alone; its tokens then tell while what records are true for longer."""
+        return self.until == -math.inf
+
     def holds(self, now: float) -> bool:
         """Tell whether the reply may still be given."""
         return now < self.until and not any(token.stale for token in self.tokens)

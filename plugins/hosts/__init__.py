@@ -110,7 +110,7 @@ class Hosts:
         made = self._passed.get(reply) if validity is self._validity else None
         if made is None:
             made = reply.replaced(validity=reply.validity.joined(validity), denies=denies)
-            if validity is self._validity and reply.validity is not NEVER:
+            if validity is self._validity and not reply.validity.never:
                 self._passed.put(reply, made)
         return made
 

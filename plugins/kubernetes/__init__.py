@@ -84,7 +84,9 @@ class Kubernetes:
         if found is not None:
             return await self._follow(zone, query, found)
         if query.name in self._fallthrough:
-            return await pass_on(query)
+            absent = zone.absence(query.labels)  # while others are asked, a name may come
+            reply = await pass_on(query)
+            return reply.replaced(validity=reply.validity.joined(absent))
         if not self._index.synced:
             return zone.negative(Rcode.SERVFAIL)
         return self._deny(zone, query)

@@ -41,6 +41,20 @@ class Aliases(NamedTuple):
     validity: Validity
 
 
+class Absence:
+    """A token, stale while a Service or an endpoint has an address."""
+
+    __slots__ = ("_address", "_index")
+
+    def __init__(self, index: Index, address: bytes) -> None:
+        self._index = index
+        self._address = address
+
+    @property
+    def stale(self) -> bool:
+        return self._index.has_address(self._address)
+
+
 Found = Reply | Aliases | Rcode  # an RCODE is a negative reply: NOERROR for NODATA, or NXDOMAIN
 
 
@@ -105,6 +119,11 @@ class Zone:
         if len(left) == 2:  # noqa: PLR2004 - a namespace, and svc
             return False
         return len(left) > names.MOST_LABELS or self._index.service(namespace, left[-3].decode("latin-1")) is None
+
+    def absence(self, whole: list[bytes]) -> Validity:
+        """Return for how long a name that there is not is none of ours; that of an address, until something has it."""
+        address = reverse_address(whole)
+        return self._while_unchanged() if address is None else Validity(tokens=(Absence(self._index, address),))
 
     def _below(self, wire: bytes, whole: list[bytes], left: list[bytes], rrtype: int) -> Found:
         """Names of Services and pods, and what stands above them."""

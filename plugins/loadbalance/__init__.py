@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from kubedns.plugin.derived import Derived
 from kubedns.wire.numbers import RRType
-from kubedns.wire.validity import NEVER
 from plugins.loadbalance.options import read_options
 from plugins.loadbalance.turning import Run, Turning, preferred_runs, shuffled_runs, weighted_runs
 from plugins.loadbalance.weights import Weights
@@ -54,7 +53,7 @@ class RoundRobin:
         if made is None:
             answer, authority, additional = reply.sections
             made = _turning(reply, [self._runs(answer), shuffled_runs(authority), self._runs(additional)])
-            if reply.validity is not NEVER:
+            if not reply.validity.never:
                 self._kept.put(reply, made)
         return made
 
@@ -93,7 +92,7 @@ class Weighted:
             answer, authority, additional = reply.sections
             runs = [weighted_runs(answer), [Run(authority)], weighted_runs(additional)]
             made = _turning(reply, runs, self._weights.table)
-            if reply.validity is not NEVER:
+            if not reply.validity.never:
                 self._kept.put(reply, made)
         return made
 

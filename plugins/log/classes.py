@@ -6,13 +6,11 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from kubedns.wire.numbers import Opcode, Rcode, RRType
+from kubedns.wire.records import in_force
 
 if TYPE_CHECKING:
     from kubedns.wire.query import Query
     from kubedns.wire.reply import Reply
-
-HALF = 2**31  # serial number arithmetic of 32 bits (RFC 1982)
-EXPIRATION, INCEPTION = slice(8, 12), slice(12, 16)  # of an RRSIG's RDATA (RFC 4034 §3.1)
 
 
 class ReplyClass(StrEnum):
@@ -44,11 +42,5 @@ def classify(query: Query, reply: Reply, now: float) -> ReplyClass:
 
 def _out_of_date(reply: Reply, now: int) -> bool:
     return any(
-        rr.rrtype == RRType.RRSIG and not _in_force(rr.rdata, now) for section in reply.sections for rr in section
+        rr.rrtype == RRType.RRSIG and not in_force(rr.rdata, now) for section in reply.sections for rr in section
     )
-
-
-def _in_force(rdata: bytes, now: int) -> bool:
-    """Tell whether a signature's inception has come and its expiration has not passed (RFC 4034 §3.1.5)."""
-    expiration, inception = int.from_bytes(rdata[EXPIRATION], "big"), int.from_bytes(rdata[INCEPTION], "big")
-    return (now - inception) % 2**32 < HALF and (expiration - now) % 2**32 < HALF

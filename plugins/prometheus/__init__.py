@@ -1,4 +1,4 @@
-"""prometheus [ADDRESS] { runtime_metrics }: metrics of queries and of the server (docs/plugins/prometheus.md)."""
+"""prometheus [ADDRESS] { tls FILE }: metrics of queries and of the server (docs/plugins/prometheus.md)."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from kubedns.log import server_log
 from kubedns.plugin.current import Current
 from plugins.prometheus import cluster, exchanges, process
 from plugins.prometheus.exposition import CONTENT_TYPE, compress, render
+from plugins.prometheus.tls import Secured, TlsError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -36,11 +37,20 @@ def setup(directive: Directive, block: ServerBlock) -> Prometheus:
     use = readers.once(directive)
     address = read_address(readers.one_argument(use)) if use.arguments else ADDRESS
 
-    def refuse(line: Property) -> None:
-        raise line.name.error("tls is not supported yet", "leave this line out, and keep ADDRESS on a trusted network")
+    secured: Secured | None = None
+    key: tuple[object, ...] = (HttpListener, address)
 
-    readers.read_properties(use, {"runtime_metrics": readers.no_arguments, "tls": refuse}, "unknown option: {}")
-    return Prometheus(block, block.shared.keep((HttpListener, address), lambda: HttpListener(address)))
+    def read_tls(line: Property) -> None:
+        nonlocal secured, key
+        if secured is not None:
+            raise line.name.error("tls block already specified", "leave one of them out")
+        path = block.root / readers.one_argument(line).text
+        secured, key = Secured(path), (HttpListener, address, path)
+
+    options = {"runtime_metrics": readers.no_arguments, "tls": read_tls}
+    readers.read_properties(use, options, "unknown option: {}")
+    made = secured.context if secured is not None else None
+    return Prometheus(block, block.shared.keep(key, lambda: HttpListener(address, made)))
 
 
 class Prometheus:
@@ -56,7 +66,7 @@ class Prometheus:
         """Listen; queries are answered without metrics if the address can't be had."""
         try:
             await self._endpoint.open()
-        except HttpError as error:
+        except (HttpError, TlsError) as error:
             server_log.error(f"Failed to start metrics handler: {error}")
 
     def begin(self) -> None:

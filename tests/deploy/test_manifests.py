@@ -12,7 +12,7 @@ import yaml
 
 from tests.fakes.apiserver import APIServer
 from tests.fakes.apiserver.resources import READABLE
-from tests.loading import ROOT
+from tests.loading import ROOT, load
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -124,6 +124,11 @@ def test_its_role_allows_what_the_server_asks_for_and_no_writing(manifest: Path)
     assert {verb for rule in rules for verb in rule["verbs"]} == {"list", "watch"}
     allowed = {(group, name) for rule in rules for group in rule["apiGroups"] for name in rule["resources"]}
     assert allowed - {("", "endpoints")} == {(resource.group, resource.plural) for resource in READABLE}
+
+
+@pytest.mark.parametrize("manifest", MANIFESTS, ids=lambda path: path.name)
+def test_its_corefile_loads(manifest: Path) -> None:
+    assert load(objects(manifest.name)["ConfigMap"]["data"]["Corefile"]).groups
 
 
 def test_the_address_of_the_service_is_what_pods_ask() -> None:

@@ -391,7 +391,6 @@ REFUSED = [
     ("address", "prometheus 9153", "address 9153: missing port in address", "2:12"),
     ("twice", "prometheus\nprometheus", "this plugin can only be used once per Server Block", "3:1"),
     ("option", "prometheus {\nfoo\n}", "Corefile:3 - Error during parsing: unknown option: foo", "3:1"),
-    ("tls", "prometheus {\ntls web.yml\n}", "Corefile:3 - Error during parsing: tls is not supported yet", "3:1"),
     (
         "runtime_metrics",
         "prometheus {\nruntime_metrics all\n}",

@@ -19,7 +19,7 @@ from tests.fakes.apiserver.credentials import mount, write_kubeconfig
 from tests.fakes.apiserver.request import FRAME, Answer, Call, Options, Request
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from types import TracebackType
 
 ROOT = Path(__file__).parents[3]
@@ -27,7 +27,9 @@ PATIENCE = 10.0  # seconds
 
 
 class APIServer:
-    """An API server at 127.0.0.1; as a context manager it runs within the block.
+    """An API server at 127.0.0.1, or elsewhere; as a context manager it runs within the block.
+
+    `elsewhere` is an address and a port in another network namespace, and the command that runs a program there.
 
     All methods block until the server has done what they ask (a test that runs a loop itself calls those that wait in
     a thread), so none but resume and kill is to be called while it is paused.
@@ -44,6 +46,7 @@ class APIServer:
         bookmark_every: float = 60.0,
         gzip: bool = True,
         multicluster: bool = False,
+        elsewhere: tuple[str, int, Sequence[str]] | None = None,
     ) -> None:
         self.folder = folder
         self.ca_file = folder / "ca.crt"
@@ -53,8 +56,10 @@ class APIServer:
         self._port = socket.socket()
         self._port.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         self._port.bind(("127.0.0.1", 0))
+        host, port, self._enter = elsewhere or (*self._port.getsockname(), ())
         self._options = Options(
-            port=self._port.getsockname()[1],
+            host=host,
+            port=port,
             certificate=str(folder / "apiserver.crt"),
             key=str(folder / "apiserver.key"),
             token=secrets.token_urlsafe(),
@@ -83,7 +88,7 @@ class APIServer:
 
     @property
     def url(self) -> str:
-        return f"https://127.0.0.1:{self.port}"
+        return f"https://{self._options.host}:{self.port}"
 
     @property
     def token(self) -> str:
@@ -99,7 +104,13 @@ class APIServer:
     def start(self) -> None:
         """Start the process, without objects; port, CA and tokens are those of before."""
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "tests.fakes.apiserver.process", msgspec.json.encode(self._options).decode()],
+            [
+                *self._enter,
+                sys.executable,
+                "-m",
+                "tests.fakes.apiserver.process",
+                msgspec.json.encode(self._options).decode(),
+            ],
             cwd=ROOT,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,

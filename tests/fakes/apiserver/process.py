@@ -90,7 +90,7 @@ class Control:
         """Raise OSError if the port is taken after all."""
         sock = socket.socket()
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)  # the test holds the port with a socket of its own
-        sock.bind(("127.0.0.1", self._server.options.port))
+        sock.bind((self._server.options.host, self._server.options.port))
         await self._server.listen(sock)
 
     async def restart(self, compact: bool, new_epoch: bool, down: float) -> None:  # noqa: FBT001, from the pipe

@@ -32,6 +32,7 @@ class Options(msgspec.Struct):
     key: str
     token: str
     admin_token: str
+    host: str = "127.0.0.1"
     streaming_lists: bool = True
     bookmark_every: float = 60.0
     gzip: bool = True

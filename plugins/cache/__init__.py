@@ -1,0 +1,246 @@
+"""cache [TTL] [ZONES...] { ... }: keep replies and give them again (docs/plugins/cache.md)."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from kubedns.plugin.zones import Zones
+from kubedns.wire.edns import DO
+from kubedns.wire.name import is_within, text
+from kubedns.wire.numbers import AA, AD, CD, Rcode
+from kubedns.wire.packed import PackedReply, pack
+from kubedns.wire.validity import NEVER, Validity
+from plugins.cache import counters
+from plugins.cache.judging import judge
+from plugins.cache.listener import Listener
+from plugins.cache.options import SUCCESS, read_options
+from plugins.cache.renewing import Renewing
+from plugins.cache.store import Entry, Store, renewal_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from kubedns.corefile.values import Directive
+    from kubedns.plugin.contract import Next, ServerBlock
+    from kubedns.wire.query import Query
+    from kubedns.wire.reply import Reply
+    from plugins.cache.judging import Verdict
+    from plugins.cache.options import Options
+
+KEY_FLAGS = (b"\0", b"\1", b"\2", b"\3")  # CD, and DO beside it
+
+
+def setup(directive: Directive, block: ServerBlock) -> Cache:
+    """Read the options, and take over what a configuration before this one kept if it would say the same now."""
+    options = read_options(directive, block)
+    store = block.shared.keep(
+        ("cache", block.zones, block.root, _below(directive, block)),
+        lambda: Store(options.success.entries, options.denial.entries),
+    )
+    return Cache(options, store, block.servers)
+
+
+def _below(directive: Directive, block: ServerBlock) -> tuple[object, ...]:
+    """Return, to be compared, what this directive and those of the plugins behind it say."""
+    names = [one.name for one in block.directives]
+    own = names.index(directive.name) if directive.name in names else len(names)
+    return tuple(_said(one) for one in (directive, *block.directives[own + 1 :]))
+
+
+def _said(directive: Directive) -> tuple[object, ...]:
+    return directive.name, *(
+        (
+            use.name.text,
+            tuple(word.text for word in use.arguments),
+            tuple((line.name.text, *(word.text for word in line.arguments)) for line in use.properties),
+        )
+        for use in directive.uses
+    )
+
+
+class Cache:
+    """The plugin: an entry answers, or else the plugins behind it, whose reply may then become one."""
+
+    cacheable = heeds_denials = True
+
+    def __init__(
+        self,
+        options: Options,
+        store: Store,
+        servers: tuple[str, ...] = (),
+        clock: Callable[[], float] = time.monotonic,
+        wall: Callable[[], float] = time.time,
+    ) -> None:
+        """`store` may hold entries already. `clock` is in monotonic seconds, `wall` in seconds since 1970."""
+        self.options = options
+        self.store = store
+        self.clock = clock
+        self.wall = wall
+        self._zones = Zones((zone, zone) for zone in options.zones)
+        zones = ",".join(text(zone) for zone in options.zones)
+        self.listeners = [Listener(server, zones) for server in servers or ("dns://:53",)]
+        self._by_place = {_place(listener.labels.server): listener for listener in self.listeners}
+        self._renewing = Renewing(self)
+
+    def begin(self) -> None:
+        """Show, as a metric, what this store holds."""
+        for listener in self.listeners:
+            counters.stores[listener.labels] = self.store
+
+    async def stop(self) -> None:
+        """Renew nothing any more."""
+        for listener in self.listeners:
+            if counters.stores.get(listener.labels) is self.store:
+                del counters.stores[listener.labels]
+        await self._renewing.stop()
+
+    async def resolve(self, query: Query, pass_on: Next) -> Reply:
+        """Return an entry's reply, else what comes from behind with all its TTLs made one."""
+        if self._zones.longest(query.name) is None:
+            return self._without_ours(await pass_on(query))
+        listener = self.listeners[0] if len(self.listeners) == 1 else self._listener(query)
+        listener.counters.requests.value += 1
+        now = self.clock()
+        entry = self._find(_key(query), listener, now)
+        if entry is None:
+            listener.counters.misses.value += 1
+            reply = await pass_on(query.with_flags(query.flags | AD))
+            return self.take(query, reply, listener, self.clock())
+        entry.used = True
+        listener.counters.hits[entry.kind].value += 1
+        if entry.lasting:
+            return entry.reply
+        if entry.remaining(now) <= 0:
+            return await self._renewing.stale(entry, query, pass_on, listener)
+        if self.options.prefetch.amount:
+            self._renewing.before_its_end(entry, query, pass_on, listener, now)
+        return self._ready(entry, query, listener, now)
+
+    def take(self, query: Query, reply: Reply, listener: Listener, now: float) -> Reply:
+        """Return a reply from behind as the client gets it, and keep it if it may be."""
+        lasting = reply.lasting
+        if not lasting.never and not reply.flags & AD:
+            return self._take_lasting(query, reply, listener, now)
+        verdict = judge(query, reply, self.options, self.wall())
+        packed = pack(reply, query)
+        if verdict.kind is not None and self._may_keep(query, verdict):
+            entry = Entry(_key(query), verdict.kind, packed, now, verdict.seconds)
+            entry.answers, entry.tokens = verdict.answers, lasting.tokens
+            self._put(entry, packed.size, listener)
+        flags = packed.flags if _wants_ad(query) else packed.flags & ~AD
+        return packed.with_ttl(verdict.seconds, flags=flags)
+
+    def fresh(self, query: Query, listener: Listener) -> Reply | None:
+        """Return the reply of an entry that has not run out."""
+        now = self.clock()
+        entry = self._find(_key(query), listener, now)
+        if entry is None or entry.remaining(now) <= 0:
+            return None
+        return entry.reply if entry.lasting else self._ready(entry, query, listener, now)
+
+    def run_out(self, entry: Entry, query: Query, listener: Listener) -> Reply:
+        """Return the reply of an entry that has run out; it is for this query alone."""
+        stale = self.options.stale
+        listener.counters.served_stale.value += 1
+        ttl = entry.duration if self.options.keep_ttl and not stale.ttl else stale.ttl
+        return _packed(entry).with_ttl(ttl, flags=_flags(entry, query))
+
+    def _take_lasting(self, query: Query, reply: Reply, listener: Listener, now: float) -> Reply:
+        """A reply from a source that tells when it changes: TTLs need not count down, and one object serves all."""
+        normal = listener.normal.get(reply)
+        if normal is None:
+            normal = listener.normal_of(reply, judge(query, reply, self.options, self.wall()))
+        verdict, hit = normal.verdict, normal.hit
+        if verdict.kind is None or not self._may_keep(query, verdict):
+            return normal.miss
+        entry = Entry(_key(query), verdict.kind, hit, now, verdict.seconds)
+        entry.lasting, entry.owner, entry.answers = True, listener, verdict.answers
+        self._put(entry, 0, listener)
+        return hit if hit.flags == reply.flags else normal.miss.replaced(validity=NEVER)
+
+    def _without_ours(self, reply: Reply) -> Reply:
+        """Return a reply to a name of other zones, so that it says nothing of names in ours."""
+        if reply.denies and any(is_within(zone, reply.denies) for zone in self.options.zones):
+            return reply.replaced(denies=b"")
+        return reply
+
+    def _may_keep(self, query: Query, verdict: Verdict) -> bool:
+        disabled = self.options.disabled[verdict.kind or SUCCESS]
+        return verdict.seconds > 0 and not any(is_within(query.name, zone) for zone in disabled)
+
+    def _put(self, entry: Entry, octets: int, listener: Listener) -> None:
+        shelf = self.store.success if entry.kind == SUCCESS else self.store.denial
+        old = shelf.get(entry.key)
+        if old is not None:
+            entry.renewal, entry.used = old.renewal, old.used
+            if self.options.stale.prefer_positive and entry.kind == SUCCESS and not entry.answers:
+                entry.previous = old if old.answers else old.previous
+                octets += entry.previous.size if entry.previous is not None else 0
+        listener.counters.evictions[entry.kind].value += shelf.put(entry, octets)
+
+    def _find(self, key: bytes, listener: Listener, now: float) -> Entry | None:
+        """Return the entry that answers, one that has run out where such are given too."""
+        positive, negative = self.store.success.get(key), self.store.denial.get(key)
+        stale = self.options.stale
+        if stale.prefer_positive and stale.window and positive is not None:
+            for entry in (positive, positive.previous):
+                if entry is not None and entry.answers and self._usable(entry, listener, now):
+                    return entry
+        if positive is not None and not self._usable(positive, listener, now):
+            positive = None
+        if negative is not None and self._usable(negative, listener, now):
+            return positive if negative.reply.rcode == Rcode.SERVFAIL and positive is not None else negative
+        return positive
+
+    def _usable(self, entry: Entry, listener: Listener, now: float) -> bool:
+        if entry.lasting:
+            return entry.owner is listener and entry.remaining(now) > 0 and entry.reply.validity.holds(now)
+        return entry.remaining(now) > -self.options.stale.window and not entry.untrue
+
+    def _ready(self, entry: Entry, query: Query, listener: Listener, now: float) -> Reply:
+        """Return the same object for as long as its octets hold: up to a second."""
+        flags = _flags(entry, query)
+        if now < entry.until and entry.owner is listener and entry.reply.flags == flags:
+            return entry.reply
+        remaining = entry.duration if self.options.keep_ttl else entry.remaining(now)
+        lasts = entry.duration if self.options.keep_ttl else entry.duration - remaining + 1
+        entry.until, entry.owner = entry.stored + lasts, listener
+        tallies = listener.tallies[entry.kind]
+        if self.options.prefetch.amount:
+            tallies = (*tallies, renewal_of(entry).given)
+        validity = Validity(entry.until, entry.tokens)
+        entry.reply = _packed(entry).with_ttl(remaining, flags=flags, validity=validity, tallies=tallies)
+        return entry.reply
+
+    def _listener(self, query: Query) -> Listener:
+        host, port = query.client.local()
+        return self._by_place.get((host, port)) or self._by_place.get(("", port)) or self.listeners[0]
+
+
+def _key(query: Query) -> bytes:
+    """Return all that a reply depends on: name, type, class, and whether signatures are wanted, or unchecked data."""
+    edns = query.edns
+    do = edns is not None and edns.flags & DO
+    return query.name + query.question[-4:] + KEY_FLAGS[(2 if do else 0) | (1 if query.flags & CD else 0)]
+
+
+def _wants_ad(query: Query) -> bool:
+    """RFC 6840 §5.7."""
+    return bool(query.flags & AD) or query.do
+
+
+def _flags(entry: Entry, query: Query) -> int:
+    """Return the flags of a reply that was kept: AA always."""
+    return entry.flags | AA if _wants_ad(query) else entry.flags & ~AD | AA
+
+
+def _packed(entry: Entry) -> PackedReply:
+    assert isinstance(entry.reply, PackedReply)  # noqa: S101 - as take() made it
+    return entry.reply
+
+
+def _place(server: str) -> tuple[str, int]:
+    """Return a listener's host (empty: every address) and port."""
+    host, _, port = server.partition("://")[2].rpartition(":")
+    return host.strip("[]"), int(port)

@@ -1,0 +1,116 @@
+"""What a reply amounts to: which kind of entry it makes, and for how long (RFC 2308)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from kubedns.wire.edns import DO
+from kubedns.wire.numbers import TC, Opcode, Option, Rcode, RRType
+from kubedns.wire.packed import PackedReply
+from kubedns.wire.records import in_force
+from plugins.cache.options import DENIAL, SHORTEST, SUCCESS
+
+if TYPE_CHECKING:
+    from kubedns.wire.query import Query
+    from kubedns.wire.reply import Reply
+    from plugins.cache.options import Options
+
+TRANSFERS = (RRType.AXFR, RRType.IXFR)
+FAILURES = (Rcode.SERVFAIL, Rcode.NOTIMP)
+SCOPE = 3  # place of SCOPE PREFIX-LENGTH in an ECS option (RFC 7871 §6)
+
+
+class Verdict(NamedTuple):
+    """`kind` None: it is not to be kept. `seconds` is how long it is, and the TTL that it goes out with.
+
+    `answers` says that the answer section holds what was asked for.
+    """
+
+    kind: str | None
+    seconds: int
+    answers: bool = False
+
+
+def judge(query: Query, reply: Reply, options: Options, now: float) -> Verdict:
+    """Return the verdict on a reply; `now` is in seconds since 1970 and judges signatures."""
+    success, denial = options.success, options.denial
+    answer, authority = types(reply, 0), types(reply, 1)
+    if query.opcode != Opcode.QUERY or query.rrtype in TRANSFERS or _out_of_date(reply, now):
+        return Verdict(None, success.clamp(SHORTEST))
+    if reply.rcode in FAILURES:
+        return Verdict(DENIAL, int(options.servfail))
+    if reply.rcode == Rcode.NXDOMAIN and not answer and RRType.SOA in authority and not reply.flags & TC:
+        return Verdict(DENIAL, denial.clamp(least_ttl(reply)))
+    if reply.rcode != Rcode.NOERROR:
+        return Verdict(None, success.clamp(SHORTEST))
+    if reply.flags & TC or _is_for_a_subnet(reply):
+        return Verdict(None, success.clamp(least_ttl(reply)))
+    if not answer:
+        if RRType.SOA in authority:
+            return Verdict(DENIAL, denial.clamp(least_ttl(reply)))
+        return Verdict(SUCCESS, success.clamp(SHORTEST if RRType.NS in authority else least_ttl(reply)))
+    if answers(query, reply):
+        return Verdict(SUCCESS, success.clamp(least_ttl(reply)), answers=True)
+    if RRType.CNAME in answer and RRType.SOA in authority:
+        return Verdict(DENIAL, denial.clamp(least_ttl(reply)))
+    return Verdict(None, success.clamp(least_ttl(reply)))
+
+
+def answers(query: Query, reply: Reply) -> bool:
+    """Tell whether the answer section leads from the question's name, by CNAMEs, to a record of its type."""
+    rrtype, rrclass = query.rrtype, query.rrclass
+    if isinstance(reply, PackedReply):
+        if reply.starts_with(rrtype, rrclass):
+            return True
+        answer = reply.read_sections()[0]
+    else:
+        answer = reply.answer
+    whole = rrtype in {RRType.CNAME, RRType.ANY}
+    aliases: dict[bytes, bytes] = {}
+    owners = set()
+    for rr in answer:
+        if rr.rrclass != rrclass:
+            continue
+        if rr.rrtype == RRType.CNAME and not whole:
+            target = rr.rdata.lower()
+            if aliases.setdefault(rr.owner.lower(), target) != target:
+                return False
+        elif rrtype in {rr.rrtype, RRType.ANY}:
+            owners.add(rr.owner.lower())
+    name = query.name
+    while name in aliases:
+        name = aliases.pop(name)  # so that a loop comes to its end
+    return name in owners
+
+
+def least_ttl(reply: Reply) -> int:
+    """Return the least TTL of all records; without any, as long as the shortest entry."""
+    if isinstance(reply, PackedReply):
+        least = reply.least
+    else:
+        least = min((rr.ttl for section in reply.sections for rr in section), default=None)
+    return SHORTEST if least is None else least
+
+
+def types(reply: Reply, section: int) -> list[int]:
+    """Return the types of a section's records."""
+    if isinstance(reply, PackedReply):
+        return reply.types(section)
+    return [rr.rrtype for rr in reply.sections[section]]
+
+
+def _out_of_date(reply: Reply, now: float) -> bool:
+    """Tell whether a client that asked for signatures is given one that is not in force."""
+    if reply.edns is None or not reply.edns.flags & DO:
+        return False
+    if not any(RRType.RRSIG in types(reply, section) for section in range(3)):
+        return False
+    sections = reply.read_sections() if isinstance(reply, PackedReply) else reply.sections
+    signatures = [rr for section in sections for rr in section if rr.rrtype == RRType.RRSIG]
+    return any(not in_force(rr.rdata, int(now)) for rr in signatures)
+
+
+def _is_for_a_subnet(reply: Reply) -> bool:
+    """Tell whether an upstream made its reply for the client's network alone (RFC 7871 §7.3.1)."""
+    subnet = None if reply.edns is None else reply.edns.option(Option.ECS)
+    return subnet is not None and len(subnet) > SCOPE and subnet[SCOPE] > 0

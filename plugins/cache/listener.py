@@ -1,0 +1,68 @@
+"""A listener's share of a cache: its counters, and the replies that count there when they are given again."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from kubedns.plugin.derived import Derived
+from kubedns.wire.numbers import AA
+from kubedns.wire.reply import Reply
+from plugins.cache.counters import KINDS, Labels, counters
+
+if TYPE_CHECKING:
+    from kubedns.wire.validity import Tally
+    from plugins.cache.judging import Verdict
+
+MOST_NORMAL = 16_384  # replies of sources of our own whose normal forms are kept
+
+
+class Normal(NamedTuple):
+    """A reply from a source of our own as clients get it: as one that was asked for, and as one that was kept.
+
+    Both have one TTL for all records, which does not count down: they hold until their source says otherwise.
+    """
+
+    verdict: Verdict
+    miss: Reply
+    hit: Reply
+
+
+class Listener:
+    """What is told apart by listener; `tallies` are what a hit on each kind of entry adds to."""
+
+    __slots__ = ("counters", "labels", "normal", "tallies")
+
+    def __init__(self, server: str, zones: str) -> None:
+        """`server` is the listener's name as in `dns://:53`."""
+        self.labels = Labels(server, zones)
+        self.counters = counters(self.labels)
+        self.tallies: dict[str, tuple[Tally, ...]] = {
+            kind: (self.counters.requests, self.counters.hits[kind]) for kind in KINDS
+        }
+        self.normal: Derived[Normal] = Derived(MOST_NORMAL)
+
+    def normal_of(self, reply: Reply, verdict: Verdict) -> Normal:
+        """Return, and keep, the normal forms of a reply."""
+        sections = reply.sections
+        if any(rr.ttl != verdict.seconds for section in sections for rr in section):
+            first, second, third = (tuple(rr._replace(ttl=verdict.seconds) for rr in section) for section in sections)
+            sections = first, second, third
+
+        def form(flags: int, tallies: tuple[Tally, ...]) -> Reply:
+            made = Reply(
+                *sections,
+                rcode=reply.rcode,
+                flags=flags,
+                validity=reply.lasting,
+                suffix=reply.suffix,
+                zone=reply.zone,
+                tallies=tallies,
+            )
+            made.denies = reply.denies
+            return made
+
+        miss = form(reply.flags, (*reply.tallies, self.counters.requests, self.counters.misses))
+        hit = form(reply.flags | AA, self.tallies[verdict.kind]) if verdict.kind is not None else miss
+        normal = Normal(verdict, miss, hit)
+        self.normal.put(reply, normal)
+        return normal

@@ -1,0 +1,182 @@
+"""What a cache holds: entries of two kinds, bounded in number and in octets. It outlives a reload.
+
+An entry goes when there are too many by the clock algorithm: the first that was not asked for since its turn, so that
+names that come once don't push out those that come often.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING
+
+from kubedns.metrics import Count
+
+if TYPE_CHECKING:
+    import asyncio
+
+    from kubedns.wire.reply import Reply
+    from kubedns.wire.validity import Token
+
+OCTETS_EACH = 1024  # on the average, of records, keys and objects: what a shelf may hold is its entries times that
+OVERHEAD = 560  # octets of an entry's objects, as measured, without the records
+PASSED_OVER = 64  # entries in use that may be passed over to find one to drop
+
+
+class Renewal:
+    """How an entry is used and renewed: only those that are have one."""
+
+    __slots__ = ("failed", "given", "hits", "last", "seen", "task", "verifying")
+
+    def __init__(self) -> None:
+        """`given` counts the hits that came without asking, `seen` those of them that `hits` has in it.
+
+        `task` is under way in the background, `verifying` clients wait for their own; `failed` is when one did.
+        """
+        self.task: asyncio.Task[bool] | None = None
+        self.verifying = 0
+        self.failed: float | None = None
+        self.hits = 0
+        self.last = 0.0
+        self.given = Count()
+        self.seen = 0
+
+    def hit(self, now: float, gap: float) -> None:
+        """Count a hit and those that came without asking since the last; a gap of more than that starts anew."""
+        given, self.seen = self.given.value - self.seen, self.given.value
+        self.hits = 1 if now - self.last > gap and not given else self.hits + given + 1
+        self.last = now
+
+
+class Entry:
+    """A reply as it is kept.
+
+    One that counts down is a PackedReply with the TTL that it was last given with; `until` is when it has to show
+    another one, and `flags` are those it came with. One from a source of our own is shared with others (`lasting`),
+    and holds for as long as it says itself. `owner` is who made it ready: for another it is made ready anew.
+    `previous` is an entry that answered before this one, which does not.
+    """
+
+    __slots__ = (
+        "answers",
+        "duration",
+        "flags",
+        "key",
+        "kind",
+        "lasting",
+        "owner",
+        "previous",
+        "renewal",
+        "reply",
+        "size",
+        "stored",
+        "tokens",
+        "until",
+        "used",
+    )
+
+    def __init__(self, key: bytes, kind: str, reply: Reply, now: float, duration: int) -> None:
+        """`now` is in monotonic seconds, `duration` in seconds."""
+        self.key = key
+        self.kind = kind
+        self.reply = reply
+        self.stored = now
+        self.duration = duration
+        self.flags = reply.flags
+        self.answers = False
+        self.lasting = False
+        self.owner: object = None
+        self.until = 0.0
+        self.tokens: tuple[Token, ...] = ()
+        self.previous: Entry | None = None
+        self.renewal: Renewal | None = None
+        self.size = 0
+        self.used = False
+
+    def remaining(self, now: float) -> int:
+        """Return the whole seconds that are left; 0 or less: it has run out."""
+        return self.duration - int(now - self.stored)
+
+    @property
+    def untrue(self) -> bool:
+        """Whether something has changed that it was made from."""
+        return any(token.stale for token in self.tokens)
+
+
+def renewal_of(entry: Entry) -> Renewal:
+    """Return the entry's own, made when it is first needed."""
+    if entry.renewal is None:
+        entry.renewal = Renewal()
+    return entry.renewal
+
+
+class Shelf:
+    """The entries of one kind."""
+
+    __slots__ = ("_clock", "_entries", "_most", "_most_octets", "get", "octets")
+
+    def __init__(self, most: int) -> None:
+        """`most` is a number of entries, from which that of octets follows."""
+        self._most = most
+        self._most_octets = most * OCTETS_EACH
+        self._entries: dict[bytes, Entry] = {}
+        self._clock: deque[Entry] = deque()
+        self.get = self._entries.get
+        self.octets = 0
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def put(self, entry: Entry, octets: int) -> int:
+        """Keep an entry of so many octets of records, in place of that of its key; return how many others went."""
+        entry.size = octets + len(entry.key) + OVERHEAD
+        old = self._entries.get(entry.key)
+        if old is not None:
+            self._drop(old)
+        self._entries[entry.key] = entry
+        self._clock.append(entry)
+        self.octets += entry.size
+        return self._make_room(entry)
+
+    def remove(self, key: bytes) -> None:
+        """Drop the entry of a key, if there is one."""
+        old = self._entries.pop(key, None)
+        if old is not None:
+            self._drop(old)
+
+    def _drop(self, entry: Entry) -> None:
+        """It leaves the clock when its turn comes, or when too many there have been dropped."""
+        self.octets -= entry.size
+        entry.size = 0
+        if len(self._clock) > 2 * len(self._entries) + PASSED_OVER:
+            self._clock = deque(one for one in self._clock if one.size)
+
+    def _make_room(self, newest: Entry) -> int:
+        gone = passed_over = 0
+        while len(self._entries) > self._most or self.octets > self._most_octets:
+            entry = self._clock.popleft()
+            if not entry.size:
+                continue
+            if entry is newest or (entry.used and passed_over < PASSED_OVER):
+                if entry is newest and len(self._entries) == 1:
+                    self._clock.append(entry)
+                    break
+                passed_over += 1
+                entry.used = False
+                self._clock.append(entry)
+                continue
+            del self._entries[entry.key]
+            self.octets -= entry.size
+            entry.size = 0
+            gone += 1
+        return gone
+
+
+class Store:
+    """Both kinds."""
+
+    __slots__ = ("denial", "success")
+
+    def __init__(self, success: int, denial: int) -> None:
+        """Each may hold so many entries."""
+        self.success = Shelf(success)
+        self.denial = Shelf(denial)
