@@ -49,7 +49,7 @@ def setup(directive: Directive, block: ServerBlock) -> Loop:
 class Loop:
     """Sends one query that only we can know of; if somebody else asks it as well, our own queries come back."""
 
-    cacheable = True  # a reply to a probe that is given again did not go round
+    cacheable = heeds_denials = True  # a reply to a probe that is given again did not go round
 
     def __init__(self, block: ServerBlock) -> None:
         """The probe's name is below the block's first zone."""

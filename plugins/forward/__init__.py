@@ -37,7 +37,7 @@ def setup(directive: Directive, block: ServerBlock) -> Forward:
 class Forward:
     """The plugin: the block's `forward` lines, in file order."""
 
-    cacheable = True  # a reply of ours lasts for no time; what a cache makes of it may
+    cacheable = heeds_denials = True  # a reply of ours lasts for no time; what a cache makes of it may
 
     def __init__(self, rules: Sequence[Rule]) -> None:
         self.rules = rules
@@ -57,7 +57,8 @@ class Forward:
                 rule.concurrent -= 1
             if rule is self.rules[-1] or not rule.leaves(reply):
                 return reply
-        return await pass_on(query)
+        reply = await pass_on(query)
+        return reply.replaced(denies=b"") if reply.denies else reply
 
 
 class Rule:

@@ -59,3 +59,36 @@ def test_what_a_plugin_may_be(tmp_path: Path, made: str) -> None:
     code = f"class P:\n    {made}{arguments}:\n        return 1\ndef setup(directive, block):\n    return P()\n"
     (tmp_path / "mine.py").write_text(code)
     assert [name for name, _ in load(COREFILE, plugins=tmp_path).plugins] == ["mine", "whoami"]
+
+
+KUBEADM = """.:53 {
+    errors
+    health {
+        lameduck 5s
+    }
+    ready
+    kubernetes cluster.local in-addr.arpa ip6.arpa {
+        pods insecure
+        fallthrough in-addr.arpa ip6.arpa
+        ttl 30
+    }
+    prometheus :9153
+    forward . 127.0.0.1:5300 {
+        max_concurrent 1000
+    }
+    hosts {
+        10.0.0.20 harbor.superopsmsb.com
+        fallthrough
+    }
+    cache 30
+    loop
+    reload
+    loadbalance
+}
+"""
+
+
+@pytest.mark.parametrize(("more", "kept"), [("", True), ("log", False)], ids=["kubeadm's chain", "and log"])
+def test_which_chains_agree_that_replies_are_given_again(more: str, kept: bool) -> None:  # noqa: FBT001
+    [group] = load(KUBEADM.replace("    errors\n", f"    errors\n    {more}\n")).groups.values()
+    assert [(one.cacheable, one.denials) for one in group.served] == [(kept, kept)]
