@@ -392,10 +392,10 @@ def test_a_hundred_thousand_lines_hold_nobody_up(file: Path) -> None:
     async def read() -> float:
         plugin = set_up(file, "", "reload 0s")
         starting = asyncio.create_task(plugin.file.start())
-        longest, last = 0.0, time.perf_counter()
+        longest, last = 0.0, time.thread_time()  # of our own, whatever else the machine does
         while not starting.done():
             await asyncio.sleep(0)
-            now = time.perf_counter()
+            now = time.thread_time()
             longest, last = max(longest, now - last), now
         assert plugin.entries == 200_000
         assert await resolve(plugin, "host99999.example.org.", "A") == "10.1.134.159"
@@ -404,7 +404,7 @@ def test_a_hundred_thousand_lines_hold_nobody_up(file: Path) -> None:
     lines = (f"10.{n >> 16}.{n >> 8 & 255}.{n & 255} host{n}.example.org\n" for n in range(100_000))
     file.write_text("".join(lines))
     os.utime(file, (1, 1))
-    assert asyncio.run(read()) < 0.1  # 0.006 s; a busy machine adds its own
+    assert asyncio.run(read()) < 0.05  # 0.006 s
 
 
 def test_one_address_of_very_many_names(file: Path) -> None:
