@@ -24,6 +24,8 @@ from kubedns.server.configuration import Setting
 from kubedns.server.lifecycle import Server
 from kubedns.server.loading import Loader
 from kubedns.server.reloading import Reloader, report
+from kubedns.server.workers.crew import Crew
+from kubedns.server.workers.launch import Launch
 
 EXIT_ERROR = 1
 EXIT_USAGE = 2
@@ -78,8 +80,10 @@ class Process:
     def __init__(self, flags: Flags, registry: Registry) -> None:
         """Nothing is read yet."""
         self._flags = flags
-        self._server = Server()
-        setting = Setting(registry, flags.port, Path.cwd(), flags.manifests)
+        root, as_json = Path.cwd(), flags.log_format == "json"
+        crew = Crew(Launch(flags.port, root, flags.manifests, flags.plugin_dir, as_json, os.getpid()))
+        self._server = Server(crew)
+        setting = Setting(registry, flags.port, root, flags.manifests, workers=crew)
         self._reloader = Reloader(self._server, Loader(flags.conf, setting))
         self._ended: asyncio.Future[int] | None = None
         self._terminating = self._interrupted = False

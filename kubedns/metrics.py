@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING
 from prometheus_client import CollectorRegistry, Counter
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 
     from prometheus_client.metrics_core import Metric
 
 LARGEST_EXACT = 2**53  # beyond, not every integer is a float
 
 registry = CollectorRegistry()
+alike: set[str] = set()  # gauges that have the same value in each process of a server: there the largest counts
 
 fold_first: dict[object, Callable[[], None]] = {}  # what brings counters up to date, by whoever holds them back
 
@@ -33,6 +34,22 @@ def fold() -> None:
     """Bring all counters up to date: call it before the registry is collected."""
     for call in list(fold_first.values()):
         call()
+
+
+async def own() -> Iterable[Metric]:
+    """Return the families of this process."""
+    fold()
+    return registry.collect()
+
+
+@dataclass(slots=True)
+class Exposition:
+    """Where the families come from that are exposed: where several processes answer, they are those of all."""
+
+    gather: Callable[[], Awaitable[Iterable[Metric]]] = own
+
+
+exposition = Exposition()
 
 
 class Folded:

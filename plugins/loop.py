@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import hashlib
 import secrets
 import socket
+from collections import Counter
 from typing import TYPE_CHECKING
 
 from kubedns.corefile import readers
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
     from kubedns.wire.reply import Reply
 
 BITS = 62  # of each of the two numbers in a probe's name
+DIGITS = 19  # of the largest
+PORT = 0xFFFF  # the lowest of the second: where a probe was sent from, so that all workers can tell
 PROBING = 30.0  # seconds, and then no more
 TIMEOUT = 2.0  # seconds for the probe's reply
 PAUSE = 1.0  # seconds until another probe, if there was none
@@ -59,16 +63,13 @@ class Loop:
             self._zone_text = block.zones[0]
         except (IndexError, WireError):
             self._zone, self._zone_text = ROOT, "."
-        numbers = [str(secrets.randbits(BITS)) for _ in range(2)]
-        self._probe = from_labels([number.encode() for number in numbers])[:-1] + self._zone
-        self._text = ".".join([*numbers, self._zone_text.removeprefix(".")])
-        self._ports: set[int] = set()  # that probes were sent from
-        self._sightings = 0
+        self._first, self._second = _numbers(block.secret, self._zone)
+        self._sightings: Counter[int] = Counter()  # of probes, by the port that each was sent from
         self._task: asyncio.Task[None] | None = None
 
     def begin(self) -> None:
         """Probe from now on; a zone so long that no name fits below it is not probed."""
-        if len(self._probe) > MAXIMUM_NAME:
+        if len(self._probe(PORT)) > MAXIMUM_NAME:
             return
         self._task = asyncio.get_running_loop().create_task(self._watch())
 
@@ -80,24 +81,30 @@ class Loop:
 
     async def resolve(self, query: Query, pass_on: Next) -> Reply:
         """Count sightings while the probe is out; a query always goes on."""
-        if self._task is not None and query.rrtype == RRType.HINFO and query.name == self._probe:
-            self._see(query)
+        if self._task is not None and query.rrtype == RRType.HINFO and (sent := self._sent_from(query)) is not None:
+            self._see(query, sent)
         return await pass_on(query)
 
-    def _see(self, query: Query) -> None:
+    def _sent_from(self, query: Query) -> int | None:
+        """Return the port that a probe of ours was sent from, by its name; None for another query."""
+        second = query.labels[1] if len(query.labels) > 1 else b""
+        sent = int(second) & PORT if second.isdigit() and len(second) <= DIGITS else 0
+        return sent if query.name == self._probe(sent) else None
+
+    def _see(self, query: Query, sent: int) -> None:
         """From another port than a probe's own, one sighting is proof, for nobody could guess the name.
 
         More than two from anywhere are, as in CoreDNS: what changes ports on the way may leave them as they are.
         Equal queries share a way to the upstream here, so that a loop may bring a probe back but once.
         """
-        self._sightings += 1
+        self._sightings[sent] += 1
         host, port = query.client.remote()
-        if port in self._ports and self._sightings <= MOST_SIGHTINGS:
+        if port == sent and self._sightings[sent] <= MOST_SIGHTINGS:
             return
         source = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
         at, at_port = self._block.listens
         told = f'Loop ({source} -> {f"[{at}]" if ":" in at else at}:{at_port}) detected for zone "{self._zone_text}"'
-        log.fatal(f'{told}, see {TROUBLESHOOTING}. Query: "HINFO {self._text}"\n  {self._cure()}')
+        log.fatal(f'{told}, see {TROUBLESHOOTING}. Query: "HINFO {self._text(sent)}"\n  {self._cure()}')
 
     def _cure(self) -> str:
         upstreams = list(self._upstreams())
@@ -114,7 +121,7 @@ class Loop:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(PROBING):
                 while not await self._ask():
-                    self._sightings = 0
+                    self._sightings.clear()
                     await asyncio.sleep(PAUSE)
         self._task = None
 
@@ -128,17 +135,33 @@ class Loop:
             with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_DGRAM) as sock:
                 sock.setblocking(False)
                 sock.connect((host, port))
-                self._ports.add(sock.getsockname()[1])
+                question = self._question(sock.getsockname()[1])
                 async with asyncio.timeout(TIMEOUT):
-                    await loop.sock_sendall(sock, ident + self._question())
+                    await loop.sock_sendall(sock, ident + question)
                     while not (await loop.sock_recv(sock, LARGEST)).startswith(ident):
                         pass
         except OSError:  # TimeoutError is one
             return False
         return True
 
-    def _question(self) -> bytes:
+    def _labels(self, sent: int) -> tuple[str, str]:
+        return str(self._first), str(self._second & ~PORT | sent)
+
+    def _probe(self, sent: int) -> bytes:
+        """Return the name of a probe that is sent from a port."""
+        return from_labels([label.encode() for label in self._labels(sent)])[:-1] + self._zone
+
+    def _text(self, sent: int) -> str:
+        return ".".join([*self._labels(sent), self._zone_text.removeprefix(".")])
+
+    def _question(self, sent: int) -> bytes:
         """Return the probe behind its ID."""
         counts = (1).to_bytes(2, "big") + bytes(6)
         kind = RRType.HINFO.to_bytes(2, "big") + RRClass.IN.to_bytes(2, "big")
-        return RD.to_bytes(2, "big") + counts + self._probe + kind
+        return RD.to_bytes(2, "big") + counts + self._probe(sent) + kind
+
+
+def _numbers(secret: bytes, zone: bytes) -> tuple[int, int]:
+    """Return two numbers that nobody can guess; all workers, which share a secret, have the same."""
+    octets = hashlib.sha256(secret + zone).digest() if secret else secrets.token_bytes(16)
+    return int.from_bytes(octets[:8], "big") >> 64 - BITS, int.from_bytes(octets[8:16], "big") >> 64 - BITS

@@ -9,16 +9,17 @@ from kubedns.corefile import readers
 from kubedns.corefile.errors import Kind
 from kubedns.httpd import Endpoint, HttpError, HttpListener, Request, Response, read_address
 from kubedns.log import plugin_log
-from kubedns.plugin.contract import Readies
+from kubedns.plugin.contract import Readies, Role
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Any
 
     from kubedns.corefile.values import Directive, Property
-    from kubedns.plugin.contract import ServerBlock
+    from kubedns.plugin.contract import ServerBlock, Workers
 
 ADDRESS = ":8181"
+NOBODY = frozenset({"multisocket"})  # what is not ready where no process answers queries
 MODES = ("until-ready", "continuously")
 
 log = plugin_log("ready")
@@ -63,12 +64,17 @@ class Readiness:
         self._plugins |= {name: plugin for name, plugin in plugins if isinstance(plugin, Readies)}
         self._continuously = continuously
 
-    def missing(self) -> list[str]:
-        """Return the names of those that are not ready; who once was is not asked again, unless continuously."""
+    async def missing(self, workers: Workers | None) -> list[str]:
+        """Return the names of those that are not ready; who once was is not asked again, unless continuously.
+
+        Plugins whose work is in other processes are asked there.
+        """
+        unready = None if workers is None else await workers.unready()
         for name, plugin in self._plugins.items():
             if self._continuously or name not in self._ready:
-                (self._ready.add if plugin.ready() else self._ready.discard)(name)
-        return sorted(self._plugins.keys() - self._ready)
+                ready = plugin.ready() if unready is None else name not in unready
+                (self._ready.add if ready else self._ready.discard)(name)
+        return sorted((self._plugins.keys() - self._ready) | (NOBODY & (unready or frozenset())))
 
 
 class Ready:
@@ -101,7 +107,8 @@ class Ready:
         self._endpoint.close()
 
     async def answer(self, _: Request) -> Response:
-        missing = ",".join(self._readiness.missing())
+        workers = self._block.workers if self._block.role is Role.SUPERVISOR else None
+        missing = ",".join(await self._readiness.missing(workers))
         if not missing:
             return Response(b"OK")
         log.info(f'Plugins not ready: "{missing}"')

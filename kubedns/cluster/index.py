@@ -20,6 +20,9 @@ from kubedns.cluster.tokens import Token
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
 
+    # Kind, namespace, name, and the object as it is now: None once it is gone. No kind at all: `synced` is set.
+    Watcher = Callable[[Kind | None, str, str, Object | None], None]
+
 MOST_ADDRESS_TOKENS = 32_768
 Key = tuple[str, str]  # namespace and name; the namespace of a Namespace is empty
 _Held = TypeVar("_Held", Service, EndpointSlice, Pod)
@@ -30,7 +33,7 @@ class Index:
     """What the cluster holds now.
 
     `now` gives Unix seconds for the serial. With `zones_count`, endpoints' zones count for the serial too (the
-    option `zonal`). `synced` is the source's to set, once it has delivered its first full list of each kind.
+    option `zonal`). `synced` is set once the source has delivered its first full list of each kind.
     """
 
     def __init__(self, now: Callable[[], float], *, zones_count: bool = False) -> None:
@@ -50,6 +53,7 @@ class Index:
         self._token = Token()
         self._service_tokens: dict[Key, Token] = {}
         self._address_tokens: dict[bytes, Token] = {}
+        self._watcher: Watcher | None = None
 
     # Looking up
 
@@ -126,6 +130,16 @@ class Index:
 
     # Changing
 
+    def watch(self, watcher: Watcher | None) -> None:
+        """Have a function told of each change, right behind it; None: of no more."""
+        self._watcher = watcher
+
+    def mark_synced(self) -> None:
+        """Say that every kind has been delivered in full once."""
+        self.synced = True
+        if self._watcher is not None:
+            self._watcher(None, "", "", None)
+
     def upsert(self, value: Object) -> bool:
         """Add an object or replace the one of its kind, namespace and name; tell whether anything changed."""
         match value:
@@ -200,7 +214,7 @@ class Index:
         self._flip_service(key)
         self._flip_addresses(_service_addresses(old) | _service_addresses(new))
         counts = old is None or new is None or (old.external_name, old.ports) != (new.external_name, new.ports)
-        self._changed(counts=counts)
+        self._changed("Service", key, new, counts=counts)
         return True
 
     def _put_slice(self, key: Key, new: EndpointSlice | None) -> bool:
@@ -212,7 +226,8 @@ class Index:
         for touched in _service_keys(old) | _service_keys(new):
             self._flip_service(touched)
         self._flip_addresses(_slice_addresses(old) | _slice_addresses(new))
-        self._changed(counts=old is None or new is None or self._served(old) != self._served(new))
+        counts = old is None or new is None or self._served(old) != self._served(new)
+        self._changed("EndpointSlice", key, new, counts=counts)
         return True
 
     def _put_pod(self, key: Key, new: Pod | None) -> bool:
@@ -220,7 +235,7 @@ class Index:
         if old == new:
             return False
         _move(self._pods_at, _pod_addresses(old), _pod_addresses(new), old, new)
-        self._changed(counts=True)
+        self._changed("Pod", key, new, counts=True)
         return True
 
     def _put_namespace(self, name: str, new: Namespace | None) -> bool:
@@ -232,7 +247,7 @@ class Index:
             self._namespaces[name] = new
         if self._service_tokens or self._address_tokens:  # while a cluster is first read, there are none
             self._flip_namespace(name)
-        self._changed(counts=False)
+        self._changed("Namespace", ("", name), new, counts=False)
         return True
 
     def _served(self, held: EndpointSlice) -> object:
@@ -263,11 +278,13 @@ class Index:
             if token is not None:
                 token.stale = True
 
-    def _changed(self, *, counts: bool) -> None:
+    def _changed(self, kind: Kind, key: Key, new: Object | None, *, counts: bool) -> None:
         self._token.stale = True
         self._token = Token()
         if counts:
             self.serial = int(self._now())
+        if self._watcher is not None:
+            self._watcher(kind, *key, new)
 
 
 def _exchange(objects: dict[Key, _Held], key: Key, new: _Held | None) -> _Held | None:

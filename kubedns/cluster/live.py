@@ -67,7 +67,7 @@ class LiveSource:
     async def _await_lists(self) -> None:
         for reflector in self.reflectors:
             await reflector.listed.wait()
-        self._index.synced = True
+        self._index.mark_synced()
         self.synced.set()
 
     async def _check(self, reflector: Reflector) -> None:

@@ -111,7 +111,7 @@ class ManifestSource:
             self._tell(path, file)
         for _ in self._reconciling():
             pass
-        self._index.synced = True
+        self._index.mark_synced()
         self._tell_if_empty()
 
     async def start(self) -> None:
@@ -120,7 +120,7 @@ class ManifestSource:
             self._files[path] = await self._read(path)
             self._tell(path, self._files[path])
         await in_slices(self._reconciling())
-        self._index.synced = True
+        self._index.mark_synced()
         self._tell_if_empty()
 
     async def watch(self) -> None:
@@ -138,7 +138,8 @@ class ManifestSource:
             if changed:
                 await in_slices(self._reconciling())
                 # Where the first reading failed, this is when all has been read.
-                self._index.synced = self._index.synced or not any(file.error for file in self._files.values())
+                if not self._index.synced and not any(file.error for file in self._files.values()):
+                    self._index.mark_synced()
 
     async def _follow(self) -> bool:
         """Read what changed, forget what is gone; tell whether there was anything of the sort."""

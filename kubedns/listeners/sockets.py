@@ -46,6 +46,16 @@ def open_udp(host: str, port: int) -> socket.socket:
     return _open(socket.SOCK_DGRAM, host, port)
 
 
+def open_pair(host: str, port: int) -> tuple[socket.socket, socket.socket]:
+    """Return sockets for TCP and UDP, opened in this order, as CoreDNS does, so that errors come in its order."""
+    tcp = open_tcp(host, port)
+    try:
+        return tcp, open_udp(host, port)
+    except OSError:
+        tcp.close()
+        raise
+
+
 def _open(kind: socket.SocketKind, host: str, port: int) -> socket.socket:
     try:
         if host:

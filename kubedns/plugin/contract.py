@@ -8,13 +8,14 @@ chain: it starts, stops, observes. docs/writing-a-plugin.md walks through one.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, runtime_checkable
 
 from kubedns.wire.numbers import Rcode
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Awaitable, Callable, Iterator, Sequence
 
     from kubedns.corefile.values import Directive
     from kubedns.wire.query import Query
@@ -27,6 +28,17 @@ if TYPE_CHECKING:
     KeptObserver = Callable[[Query, int, int], "Exchanges"]
 
 Kept = TypeVar("Kept")
+
+
+class Role(StrEnum):
+    """What a process does: all there is to do, or one of the two parts that `multisocket` makes of that."""
+
+    WHOLE = "whole"
+    SUPERVISOR = "supervisor"  # follows the cluster, listens to HTTP and signals; answers no queries
+    WORKER = "worker"  # answers queries, as do several others
+
+
+EVERYWHERE = frozenset(Role)
 
 
 class ResolveError(Exception):
@@ -162,6 +174,44 @@ class Settings:
     debug: bool = False  # debug lines are logged
     stacktrace: bool = False  # a plugin's exception is logged with its traceback
     watching: Watching | None = None  # the Corefile is followed; of several blocks the last one's counts
+    sockets: int | None = None  # for each address, with a process for each; of several blocks the largest counts
+
+
+@runtime_checkable
+class Relays(Protocol):
+    """A shared value that the supervisor keeps true, and of which each worker has a replica under the same key."""
+
+    def replica(self) -> Replica:
+        """Return an empty replica that can be pickled."""
+        ...
+
+    def attach(self, tell: Callable[[bytes], None]) -> None:
+        """Tell of each change from now on, in order, in octets that a replica takes."""
+        ...
+
+    def detach(self) -> None:
+        """Tell of no more."""
+        ...
+
+    def contents(self) -> Iterator[bytes]:
+        """Yield what fills a replica that takes all changes meanwhile, too; none takes long to make."""
+        ...
+
+
+class Replica(Protocol):
+    """What stands for a shared value in another process."""
+
+    def take(self, told: bytes) -> None:
+        """Do as the shared value did."""
+        ...
+
+
+class Workers(Protocol):
+    """The processes that answer, as a plugin of the supervisor may ask about them."""
+
+    async def unready(self) -> frozenset[str]:
+        """Return the names of plugins that are not ready in every worker, `multisocket` if there is no worker."""
+        ...
 
 
 class SetupModule(Protocol):
@@ -211,3 +261,6 @@ class ServerBlock:
     listens: tuple[str, int] = ("", 53)
     servers: tuple[str, ...] = ()
     directives: Sequence[Directive] = ()
+    role: Role = Role.WHOLE
+    workers: Workers | None = None
+    secret: bytes = b""

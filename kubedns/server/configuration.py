@@ -11,7 +11,19 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from kubedns.corefile.errors import CorefileError, CorefileErrors, Step
 from kubedns.corefile.keys import expand_keys
 from kubedns.corefile.overlap import Claim, check_overlaps
-from kubedns.plugin.contract import Begins, Lingers, Observes, Readies, ServerBlock, Settings, Shared, Starts, Stops
+from kubedns.plugin.contract import (
+    Begins,
+    Lingers,
+    Observes,
+    Readies,
+    Relays,
+    Role,
+    ServerBlock,
+    Settings,
+    Shared,
+    Starts,
+    Stops,
+)
 from kubedns.server.chain import link_chain
 from kubedns.server.dispatch import Served
 
@@ -21,14 +33,17 @@ if TYPE_CHECKING:
     from types import ModuleType
 
     from kubedns.corefile.values import Block, Corefile, Directive, Key
-    from kubedns.plugin.contract import Watching
+    from kubedns.plugin.contract import Watching, Workers
     from kubedns.plugin.registry import Registry
+
+    Parts = list[tuple[Any, frozenset[Role]]]  # in order, with the processes that each is for
 
 # RFC 1035 §2.3.1; the root and reverse zones need no warning.
 PREFERRED_SYNTAX = re.compile(
     r"\.|([a-z]([a-z0-9-]*[a-z0-9])?\.)+|(.*\.)?(in-addr|ip6)\.arpa\.", re.ASCII | re.IGNORECASE | re.DOTALL
 )
 WITHOUT_RESOLVE = (Settings, Begins, Lingers, Observes, Readies, Starts, Stops)  # what is no link of a chain
+ANSWERING, SUPERVISED = frozenset({Role.WHOLE, Role.WORKER}), frozenset({Role.WHOLE, Role.SUPERVISOR})
 ANY_CLASS = frozenset({"chaos", "forward"})  # with one of these a listener takes questions of every class
 
 
@@ -85,7 +100,8 @@ class Configuration:
     """What a Corefile asks for: plugins that are set up, and what each listener is to serve.
 
     `parts` are the plugins in the order in which they were set up, each behind what it was the first to share: so
-    *health* answers before *kubernetes*, whose cluster may be long in coming, is started.
+    *health* answers before *kubernetes*, whose cluster may be long in coming, is started. Those that are for processes
+    of another role than this one's are left out.
     """
 
     groups: dict[Address, Group]
@@ -95,13 +111,16 @@ class Configuration:
     debug: bool
     fingerprint: str
     watching: Watching | None = None
+    corefile: Corefile | None = None  # what all this was made from
+    role: Role = Role.WHOLE
+    sockets: int = 1  # for each address: a worker's each, if there is more than one
 
     def zone_lines(self) -> Iterator[str]:
         """Yield the banner's lines: each zone and where it is served, sorted inside a listener."""
         for address, group in self.groups.items():
             transport = "" if address.transport == "dns" else f"{address.transport}://"
             bound = f" on {address.host}" if address.host else ""
-            for zone in sorted(served.zone for served in group.served):
+            for zone in sorted(served.zone for served in group.served for _ in range(self.sockets)):
                 if not PREFERRED_SYNTAX.fullmatch(zone):
                     yield f'Warning: Domain "{zone}" does not follow RFC1035 preferred syntax'
                 yield f"{transport}{zone}:{address.port}{bound}"
@@ -115,6 +134,9 @@ class Setting:
     default_port: int
     root: Path
     manifests: Path | None = None
+    role: Role = Role.WHOLE  # of a process that a Corefile with `multisocket` makes a supervisor
+    workers: Workers | None = None
+    secret: bytes = b""  # the same in all workers
 
 
 def configure(corefile: Corefile, setting: Setting, previous: Mapping[Any, Any]) -> Configuration:
@@ -126,6 +148,7 @@ def configure(corefile: Corefile, setting: Setting, previous: Mapping[Any, Any])
     built = _keyed(corefile.blocks, setting.default_port, errors)
     shared = Shared(dict(previous))
     parts = _set_up(built, setting, shared, errors)
+    role = _role(built, setting)
     claims = list(_claims(built))
     errors += check_overlaps([claim for claim, _ in claims])
     if errors:
@@ -143,11 +166,14 @@ def configure(corefile: Corefile, setting: Setting, previous: Mapping[Any, Any])
     return Configuration(
         groups,
         plugins,
-        parts,
+        [part for part, roles in parts if role in roles],
         shared,
         debug=any(settings.debug for settings in every),
         fingerprint=corefile.fingerprint,
         watching=watching[-1] if watching else None,
+        corefile=corefile,
+        role=role,
+        sockets=_sockets(built),
     )
 
 
@@ -169,9 +195,9 @@ def _keyed(blocks: Sequence[Block], default_port: int, errors: list[CorefileErro
     return built
 
 
-def _set_up(built: Sequence[_Built], setting: Setting, shared: Shared, errors: list[CorefileError]) -> list[Any]:
+def _set_up(built: Sequence[_Built], setting: Setting, shared: Shared, errors: list[CorefileError]) -> Parts:
     """Set plugins up in their order and, inside that, block by block: so errors come in the order CoreDNS has."""
-    parts: list[Any] = []
+    parts: Parts = []
     for name in setting.registry.order:
         module = setting.registry.modules.get(name)
         for one in built:
@@ -180,15 +206,25 @@ def _set_up(built: Sequence[_Built], setting: Setting, shared: Shared, errors: l
                 continue
             before = len(shared.kept)
             try:
-                result = module.setup(directive, _server_block(one, setting, shared))
+                result = module.setup(directive, _server_block(one, setting, shared, _role(built, setting)))
                 _check(result, module)
                 _add(one, name, result)
-                parts += [*list(shared.kept.values())[before:], result]
+                roles = _roles(result)
+                parts += [(value, _roles(value, roles)) for value in list(shared.kept.values())[before:]]
+                parts.append((result, roles))
             except CorefileError as error:
                 errors += error.prefixed(f"plugin/{name}: ").errors
             except Exception as error:  # noqa: BLE001 - a third party's plugin may raise anything
                 errors.append(_failed(name, directive, error, module))
     return parts
+
+
+def _roles(part: Any, otherwise: frozenset[Role] | None = None) -> frozenset[Role]:
+    """Return which processes a part starts in: see ServerBlock. What is shared goes by whose it is."""
+    if otherwise is None:
+        otherwise = ANSWERING if hasattr(part, "resolve") or isinstance(part, Observes) else SUPERVISED
+    chosen: frozenset[Role] = getattr(part, "roles", SUPERVISED if isinstance(part, Relays) else otherwise)
+    return chosen
 
 
 def _add(one: _Built, name: str, result: Any) -> None:
@@ -201,7 +237,7 @@ def _add(one: _Built, name: str, result: Any) -> None:
         one.settings.append(settings)
 
 
-def _server_block(one: _Built, setting: Setting, shared: Shared) -> ServerBlock:
+def _server_block(one: _Built, setting: Setting, shared: Shared, role: Role) -> ServerBlock:
     addresses = [Address(key.transport, host, key.port) for key in one.keys for host in one.addresses]
     return ServerBlock(
         zones=tuple(key.zone for key in one.keys),
@@ -213,7 +249,19 @@ def _server_block(one: _Built, setting: Setting, shared: Shared) -> ServerBlock:
         listens=(next(iter(one.addresses), ""), one.keys[0].port if one.keys else setting.default_port),
         servers=tuple(dict.fromkeys(str(address) for address in addresses)),
         directives=[one.block.directives[name] for name in setting.registry.order if name in one.block.directives],
+        role=role,
+        workers=setting.workers,
+        secret=setting.secret,
     )
+
+
+def _role(built: Sequence[_Built], setting: Setting) -> Role:
+    """Return what this process is to do, as far as plugins that are set up so far say."""
+    return Role.SUPERVISOR if setting.role is Role.WHOLE and _sockets(built) > 1 else setting.role
+
+
+def _sockets(built: Sequence[_Built]) -> int:
+    return max((settings.sockets or 1 for one in built for settings in one.settings), default=1)
 
 
 def _check(result: Any, module: ModuleType) -> None:

@@ -8,20 +8,21 @@ import gc
 from typing import TYPE_CHECKING, Any
 
 from kubedns import log, metrics
-from kubedns.listeners.sockets import open_tcp, open_udp
+from kubedns.listeners.sockets import open_pair
 from kubedns.listeners.tcp import ConnectionLimit, TcpListener
 from kubedns.listeners.udp import UdpListener
-from kubedns.plugin.contract import Begins, Observes, StartError
+from kubedns.plugin.contract import Begins, Observes, Role, StartError
 from kubedns.server import parts
 from kubedns.server.dispatch import Dispatcher
 from kubedns.server.listener_metrics import listener_families
+from kubedns.server.others import Alone
 from kubedns.server.stepping import Stepper
 from kubedns.server.wirecache import WireCache
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    from kubedns.server.configuration import Address, Configuration
+    from kubedns.server.configuration import Address, Configuration, Group
 
     # Makes a configuration, given what the one before kept to share; raises CorefileErrors.
     Configure = Callable[[Mapping[Any, Any]], Configuration]
@@ -34,8 +35,9 @@ DRAIN_OLD = 10.0  # seconds that they have until the plugins of a configuration 
 class Server:
     """One process's configuration and its listeners."""
 
-    def __init__(self) -> None:
-        """Nothing is read or opened yet."""
+    def __init__(self, others: Alone | None = None) -> None:
+        """Nothing is read or opened yet; `others` are processes that switch and stop together with this one."""
+        self._others = others or Alone()
         self._listeners: dict[Address, tuple[UdpListener, TcpListener]] = {}
         self._stepper: Stepper | None = None
         self._connections = ConnectionLimit()
@@ -61,22 +63,22 @@ class Server:
 
     async def close(self) -> None:
         """Wait for the plugins that linger; then take no more queries, answer those in flight, close every socket."""
-        await self._linger()
+        await self.linger()
         async with self._reloading:
             listeners = [one for pair in self._listeners.values() for one in pair]
-            self._listeners = {}
-        await asyncio.gather(*(one.drain(DRAIN) for one in listeners))
+        await asyncio.gather(self._others.stop(drain=True), *(one.drain(DRAIN) for one in listeners))
         for one in listeners:
             one.close()
 
     async def stop_plugins(self) -> list[Exception]:
         """Wait for the plugins that linger, stop all and what they share; return what went wrong."""
-        failed = list(await self._linger())
+        failed = list(await self.linger())
         async with self._reloading:
             configuration, self.configuration = self.configuration, None
         for stepper in self._retiring.values():
             stepper.give_up()
         await asyncio.gather(*self._retiring)
+        failed += _elsewhere(await self._others.stop(drain=False))
         if configuration is not None:
             failed += await parts.stop(configuration.parts)
         if self._stepper is not None:
@@ -85,13 +87,17 @@ class Server:
             self._stepper = None
         return failed
 
-    async def _linger(self) -> list[Exception]:
+    async def linger(self) -> list[Exception]:
         """Let every plugin linger, all at a time and each once, whatever number of signals come."""
         self._stopping = True  # from here on no other configuration takes this one's place
         if self._lingering is None:
             lingering = [] if self.configuration is None else self.configuration.parts
-            self._lingering = asyncio.get_running_loop().create_task(parts.linger(lingering))
+            self._lingering = asyncio.get_running_loop().create_task(self._linger(lingering))
         return await asyncio.shield(self._lingering)
+
+    async def _linger(self, lingering: list[Any]) -> list[Exception]:
+        failed, elsewhere = await asyncio.gather(parts.linger(lingering), self._others.linger())
+        return failed + _elsewhere(elsewhere)
 
     async def _replace(self, configure: Configure, old: Configuration | None) -> Configuration:
         new = configure({} if old is None else old.shared.kept)
@@ -99,15 +105,19 @@ class Server:
         started: list[Any] = []
         opened: dict[Address, tuple[UdpListener, TcpListener]] = {}
         try:
+            self._others.follow(new)
             for part in parts.without(new.parts, kept):
                 await parts.start(part, new.plugins)
                 started.append(part)
                 if old is not None and self._stopping:
                     raise StartError("the server stops")
-            for address in new.groups.keys() - self._listeners.keys():
+            for address in _answered_here(new).keys() - self._listeners.keys():
                 opened[address] = self._open(address)
+            own = {address: (tcp.sock, udp.sock) for address, (udp, tcp) in self._listeners.items()}
+            await self._others.prepare(new, own)
         except BaseException:
             _close(opened.values())
+            await self._others.abandon(old)
             await parts.stop(started)
             raise
         stepper = self._stepper
@@ -115,7 +125,7 @@ class Server:
         if stepper is not None:
             await self._retire(stepper, parts.without(kept, new.parts))
         new.shared.previous.clear()
-        settle_collector()
+        settle_collector(forked=new.role is Role.WORKER)
         return new
 
     async def _retire(self, stepper: Stepper, leaving: list[Any]) -> None:
@@ -136,7 +146,7 @@ class Server:
     async def _switch(self, new: Configuration, opened: dict[Address, tuple[UdpListener, TcpListener]]) -> None:
         """From one turn of the loop to the next, every listener answers by the new configuration."""
         self._listeners |= opened
-        gone = [self._listeners.pop(address) for address in self._listeners.keys() - new.groups.keys()]
+        gone = [self._listeners.pop(address) for address in self._listeners.keys() - _answered_here(new).keys()]
         self._stepper = Stepper(asyncio.get_running_loop())
         wirecache = WireCache()
         metrics.fold()  # what the one before has not told yet
@@ -163,26 +173,23 @@ class Server:
         for udp, tcp in opened.values():
             udp.start()
             await tcp.start()
+        await self._others.switch(new)
         await asyncio.gather(*(listener.drain(DRAIN) for pair in gone for listener in pair))
         _close(gone)
 
     def _open(self, address: Address) -> tuple[UdpListener, TcpListener]:
-        """Open TCP before UDP, as CoreDNS does, so that errors come in its order."""
-        tcp = open_tcp(address.host, address.port)
-        try:
-            udp = open_udp(address.host, address.port)
-        except OSError:
-            tcp.close()
-            raise
+        tcp, udp = self._others.sockets(address) or open_pair(address.host, address.port)
         return UdpListener(udp, _silence), TcpListener(tcp, _silence, limit=self._connections)
 
 
-def settle_collector() -> None:
+def settle_collector(*, forked: bool) -> None:
     """Keep the garbage collector from what lives long, and make it rare: hardly anything here is in a cycle.
 
-    By its own thresholds it went through all kept replies every few thousand queries: 20 us for each new reply.
+    By its own thresholds it went through all kept replies every few thousand queries: 20 us for each new reply. What
+    a forked process shares with its parent stays as it is: to look at it is to copy it.
     """
-    gc.unfreeze()  # what the configuration before was made of
+    if not forked:
+        gc.unfreeze()  # what the configuration before was made of
     gc.collect()
     gc.freeze()
     gc.set_threshold(*COLLECTOR_THRESHOLDS)
@@ -190,6 +197,16 @@ def settle_collector() -> None:
 
 def _silence(_datagram: bytes, _client: object, _now: float) -> None:
     """What a listener answers between being opened and being switched to: it has not started to read."""
+
+
+def _answered_here(configuration: Configuration) -> Mapping[Address, Group]:
+    """Return what this process is to listen to: a supervisor leaves it to its workers."""
+    return {} if configuration.role is Role.SUPERVISOR else configuration.groups
+
+
+def _elsewhere(failed: int) -> list[Exception]:
+    """Return the exceptions of other processes, which have logged them."""
+    return [RuntimeError("a plugin failed in a worker")] * failed
 
 
 def _close(pairs: Iterable[tuple[UdpListener, TcpListener]]) -> None:

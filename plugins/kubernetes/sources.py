@@ -13,6 +13,7 @@ from kubedns.cluster.index import Index
 from kubedns.cluster.live import LiveSource
 from kubedns.cluster.manifests import ManifestSource
 from kubedns.cluster.reading import Filters, ManifestError
+from kubedns.cluster.relay import Relay, Replica
 from kubedns.corefile.errors import CorefileError
 from kubedns.log import plugin_log
 from kubedns.plugin.contract import StartError
@@ -46,12 +47,35 @@ class Cluster(Protocol):
         """Follow it no more."""
 
 
-class LiveCluster:
+class RelayedCluster(Replica):
+    """A cluster as another process of this server tells it: it is there already, and that process follows it."""
+
+    async def start(self) -> None:
+        """Do nothing."""
+
+    async def stop(self) -> None:
+        """Do nothing."""
+
+
+class RelayingCluster(Relay):
+    """A cluster whose index other processes may have copies of."""
+
+    def __init__(self) -> None:
+        """Empty."""
+        self.index = Index(time.time)
+        super().__init__(self.index)
+
+    def replica(self) -> RelayedCluster:
+        """Return what tells nothing yet, for another process."""
+        return RelayedCluster()
+
+
+class LiveCluster(RelayingCluster):
     """A cluster as its API server tells it."""
 
     def __init__(self, access: Access, filters: Filters, startup_timeout: float) -> None:
         """Nothing is asked before start(); `startup_timeout` in seconds is how long a first list is waited for."""
-        self.index = Index(time.time)
+        super().__init__()
         self.source = LiveSource(access, self.index, filters, log)
         self._startup_timeout = startup_timeout
 
@@ -70,12 +94,12 @@ class LiveCluster:
         await self.source.stop()
 
 
-class ManifestCluster:
+class ManifestCluster(RelayingCluster):
     """A cluster as files have it."""
 
     def __init__(self, path: Path, filters: Filters, startup_timeout: float) -> None:
         """Nothing is read before start(); `startup_timeout` in seconds is how long that may take."""
-        self.index = Index(time.time)
+        super().__init__()
         self._source = ManifestSource(path, self.index, log.warning, filters)
         self._startup_timeout = startup_timeout
         self._task: asyncio.Task[None] | None = None

@@ -11,6 +11,7 @@ from kubedns import metrics
 from kubedns.corefile import readers
 from kubedns.httpd import Endpoint, HttpError, HttpListener, Request, Response, read_address
 from kubedns.log import server_log
+from kubedns.plugin.contract import EVERYWHERE, Role
 from kubedns.plugin.current import Current
 from plugins.prometheus import cluster, exchanges, process
 from plugins.prometheus.exposition import CONTENT_TYPE, compress, render
@@ -54,7 +55,12 @@ def setup(directive: Directive, block: ServerBlock) -> Prometheus:
 
 
 class Prometheus:
-    """A block's plugin: counts the block's exchanges, and answers /metrics with everyone's."""
+    """A block's plugin: counts the block's exchanges, and answers /metrics with everyone's.
+
+    A worker counts, and its supervisor answers.
+    """
+
+    roles = EVERYWHERE
 
     def __init__(self, block: ServerBlock, listener: HttpListener) -> None:
         self._block = block
@@ -64,6 +70,8 @@ class Prometheus:
 
     async def start(self) -> None:
         """Listen; queries are answered without metrics if the address can't be had."""
+        if self._block.role is Role.WORKER:
+            return
         try:
             await self._endpoint.open()
         except (HttpError, TlsError) as error:
@@ -112,8 +120,7 @@ class Prometheus:
 
 async def _render() -> tuple[bytes, bytes]:
     """Return the exposition, plain and as gzip."""
-    metrics.fold()
-    pieces = await render(metrics.registry)
+    pieces = await render(await metrics.exposition.gather())
     return b"".join(pieces), await compress(pieces)
 
 

@@ -1,4 +1,4 @@
-"""A registry as text, exposition format 0.0.4, made in pieces so that no query waits for it."""
+"""Families of metrics as text, exposition format 0.0.4, made in pieces so that no query waits for it."""
 
 from __future__ import annotations
 
@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING
 from kubedns.metrics import number_text
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
-    from prometheus_client import CollectorRegistry
     from prometheus_client.metrics_core import Metric
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8; escaping=underscores"
@@ -37,12 +36,12 @@ class Turns:
             self._since = perf_counter()
 
 
-async def render(registry: CollectorRegistry) -> list[bytes]:
+async def render(families: Iterable[Metric]) -> list[bytes]:
     """Return the exposition, a piece for each family that has a series, sorted by name."""
     turns = Turns()
     heads: dict[str, str] = {}
     bodies: dict[str, list[str]] = {}
-    for metric in registry.collect():
+    for metric in families:
         name = _exposed_name(metric)
         heads.setdefault(name, _head(name, metric))
         body = bodies.setdefault(name, [])

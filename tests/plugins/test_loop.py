@@ -53,14 +53,15 @@ class Upstream:
 class Server:
     """Where the block listens: hands probes out, and answers them when it is told to."""
 
-    def __init__(self, zone: str, *, forwards: bool = True) -> None:
+    def __init__(self, zone: str, *, forwards: bool = True, secret: bytes = b"") -> None:
         self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self.socket.bind(("127.0.0.1", 0))
         self.socket.setblocking(False)
         self.port = self.socket.getsockname()[1]
         plugins = [("forward", Upstream())] if forwards else [("hosts", object())]
-        block = ServerBlock((zone, "b.org."), listens=("127.0.0.1", self.port), plugins=plugins)
+        block = ServerBlock((zone, "b.org."), listens=("127.0.0.1", self.port), plugins=plugins, secret=secret)
         self.plugin = loop.setup(directive("loop"), block)
+        self.listens = ("127.0.0.1", self.port)
         self._client = ("", 0)
 
     async def probe(self) -> bytes:
@@ -81,8 +82,8 @@ class Server:
 
 
 @asynccontextmanager
-async def serving(zone: str = ".", *, forwards: bool = True) -> AsyncIterator[Server]:
-    server = Server(zone, forwards=forwards)
+async def serving(zone: str = ".", *, forwards: bool = True, secret: bytes = b"") -> AsyncIterator[Server]:
+    server = Server(zone, forwards=forwards, secret=secret)
     server.plugin.begin()
     try:
         yield server
@@ -139,6 +140,23 @@ def test_a_probe_that_comes_back_from_its_own_port() -> None:
             await server.plugin.resolve(asked, NEXT)
             with pytest.raises(LeftError):
                 await server.plugin.resolve(asked, NEXT)
+
+    run(main())
+
+
+def test_workers_know_each_others_probes() -> None:
+    async def main() -> None:
+        async with serving(secret=b"a") as one, serving(secret=b"a") as other, serving(secret=b"b") as stranger:
+            for _ in range(5):  # a probe may come to any worker, and each probes
+                probe = await one.probe()
+                for plugin in (one.plugin, other.plugin):
+                    await plugin.resolve(one.seen(probe), NEXT)
+                await stranger.plugin.resolve(one.seen(probe, ("192.0.2.1", 5)), NEXT)
+                await one.plugin.stop()
+                one.plugin = loop.setup(directive("loop"), ServerBlock((".",), listens=one.listens, secret=b"a"))
+                one.plugin.begin()
+            with pytest.raises(LeftError):
+                await other.plugin.resolve(one.seen(await one.probe(), ("192.0.2.1", 5)), NEXT)
 
     run(main())
 

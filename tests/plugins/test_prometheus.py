@@ -256,7 +256,7 @@ def test_text() -> None:
     Counter("empty", "Nothing yet.", ["of"], registry=registry)
     Gauge("a", "First.", registry=registry).set(float("inf"))
     Info("c", "Last.", registry=registry).info({"y": "2", "x": "1"})
-    assert b"".join(asyncio.run(exposition.render(registry))).decode() == (
+    assert b"".join(asyncio.run(exposition.render(registry.collect()))).decode() == (
         "# HELP a First.\n# TYPE a gauge\na +Inf\n"
         '# HELP b_things_total A "thing"\\nor \\\\two.\n# TYPE b_things_total counter\n'
         'b_things_total{of="q\\"\\\\\\n"} 2.5\n'
@@ -279,7 +279,7 @@ def test_other_work_goes_on_while_it_is_made(monkeypatch: pytest.MonkeyPatch) ->
         exchanges.observer(labels, "")(_query(), 0, 40, 0.0)
 
     async def work() -> tuple[int, int]:
-        task = asyncio.create_task(exposition.render(metrics.registry))
+        task = asyncio.create_task(exposition.render(metrics.registry.collect()))
         turns = 0
         while not task.done():
             await asyncio.sleep(0)
@@ -313,7 +313,7 @@ def test_clusters() -> None:
     shared = [Live("a:6443"), object(), Live("b:6443"), Live("a:6443")]
     registry = CollectorRegistry()
     registry.register(metrics.Folded(lambda: cluster.families(cluster.all_statistics(shared))))
-    text = b"".join(asyncio.run(exposition.render(registry))).decode()
+    text = b"".join(asyncio.run(exposition.render(registry.collect()))).decode()
     lines = text.splitlines()
     for line in (
         'coredns_kubernetes_rest_client_requests_total{code="200",host="a:6443",method="GET"} 4',

@@ -1,0 +1,1 @@
+"""Several processes that answer queries, and one that does all else for them (docs/architecture.md)."""
