@@ -116,11 +116,15 @@ def class_text(rrclass: int) -> str:
 
 def rcode_text(rcode: int) -> str:
     """Return a response code's mnemonic, or its number."""
-    try:
-        return Rcode(rcode).name
-    except ValueError:
-        return str(rcode)
+    return RCODE_TEXTS.get(rcode) or str(rcode)
 
+
+# Of the IANA registry, those that no part of ours gives; log lines, metrics and options spell them.
+OTHER_RCODES = {
+    11: "DSOTYPENI", 17: "BADKEY", 18: "BADTIME", 19: "BADMODE", 20: "BADNAME", 21: "BADALG", 22: "BADTRUNC",
+    23: "BADCOOKIE",
+}  # fmt: skip
+RCODE_TEXTS = {**{int(rcode): rcode.name for rcode in Rcode}, **OTHER_RCODES}
 
 # Types that only log lines and metrics need to spell.
 OTHER_TYPES = {

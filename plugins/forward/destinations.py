@@ -15,7 +15,7 @@ from kubedns.corefile.files import read_regular
 from kubedns.corefile.numbers import quote
 from kubedns.log import plugin_log
 from kubedns.upstream.address import TRANSPORTS, Address, join
-from kubedns.watch import FileWatch
+from kubedns.watch import FileWatch, Following
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -138,29 +138,26 @@ class ResolvConf:
         self._watch = FileWatch(path)
         self._known: dict[Address, NameServer] = {}
         self._leaving: set[asyncio.Task[None]] = set()
-        self._following: asyncio.Task[None] | None = None
+        self._following = Following(INTERVAL, self._look)
         self.servers: tuple[NameServer, ...] = ()
         with contextlib.suppress(OSError, ValueError):
             self._take()
 
     async def start(self) -> None:
-        self._following = asyncio.get_running_loop().create_task(self._follow())
+        self._following.start()
 
     async def stop(self) -> None:
         """Follow the file no longer, and close what there is."""
-        tasks = [task for task in (self._following, *self._leaving) if task is not None]
-        for task in tasks:
+        await self._following.stop()
+        for task in self._leaving:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.gather(*self._leaving, return_exceptions=True)
         await _stop_all(self._known.values())
 
-    async def _follow(self) -> None:
-        while True:
-            await asyncio.sleep(INTERVAL)
-            with contextlib.suppress(OSError, ValueError):
-                if self._watch.changed():
-                    await self._watch.settle()
-                    self._take()
+    async def _look(self) -> None:
+        with contextlib.suppress(OSError, ValueError):
+            if await self._watch.settled_change():
+                self._take()
 
     def _take(self) -> None:
         """Switch to what the file says now; one that names nobody changes nothing."""

@@ -8,19 +8,14 @@ from prometheus_client.metrics_core import CounterMetricFamily, Metric
 
 from kubedns import metrics
 from kubedns.upstream import statistics
-from kubedns.wire.numbers import Rcode
+from kubedns.wire.numbers import RCODE_TEXTS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from kubedns.upstream.statistics import Statistics
 
-# Of the IANA registry, those that no part of ours gives.
-MORE_RCODES = {
-    11: "DSOTYPENI", 17: "BADKEY", 18: "BADTIME", 19: "BADMODE", 20: "BADNAME", 21: "BADALG", 22: "BADTRUNC",
-    23: "BADCOOKIE",
-}  # fmt: skip
-RCODES = {**{int(rcode): rcode.name for rcode in Rcode}, 16: "BADSIG", **MORE_RCODES, statistics.OTHER: "other"}
+RCODES = {**RCODE_TEXTS, 16: "BADSIG", statistics.OTHER: "other"}
 broken = metrics.Count()  # flights that found every name server down
 rejects = metrics.Count()  # queries beyond max_concurrent
 

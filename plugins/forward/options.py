@@ -15,9 +15,8 @@ from kubedns.plugin.zones import argument_zones, wire_zones
 from kubedns.upstream.settings import Settings
 from kubedns.wire.errors import WireError
 from kubedns.wire.name import name
-from kubedns.wire.numbers import Rcode
+from kubedns.wire.numbers import OTHER_RCODES, Rcode
 from plugins.forward.destinations import File, HostName, name_servers, read_destination
-from plugins.forward.metrics import MORE_RCODES
 from plugins.forward.tls import TlsFiles, read_tls
 
 if TYPE_CHECKING:
@@ -32,7 +31,7 @@ MOST_DESTINATIONS = 15
 UINT32 = range(2**32)
 POLICIES = ("random", "round_robin", "sequential")
 RCODES = {**{rcode.name: int(rcode) for rcode in Rcode if rcode < Rcode.BADVERS}, "BADVERS": 16, "BADSIG": 16,
-          "NOTIMPL": 4, **{text: number for number, text in MORE_RCODES.items()}}  # fmt: skip
+          "NOTIMPL": 4, **{text: number for number, text in OTHER_RCODES.items()}}  # fmt: skip
 log = plugin_log("forward")
 
 

@@ -10,7 +10,7 @@ from prometheus_client.metrics_core import Metric
 
 from kubedns.metrics import add_histogram
 from kubedns.wire.edns import DO
-from kubedns.wire.numbers import MAXIMUM_SIZE, Rcode
+from kubedns.wire.numbers import MAXIMUM_SIZE, RCODE_TEXTS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -26,12 +26,6 @@ TYPES = {
     46: "RRSIG", 6: "SOA", 33: "SRV", 16: "TXT", 65: "HTTPS", 64: "SVCB", 251: "IXFR", 252: "AXFR", 255: "ANY",
 }  # fmt: skip
 OTHER = 0
-# Of the IANA registry, those that no part of ours gives.
-MORE_RCODES = {
-    11: "DSOTYPENI", 17: "BADKEY", 18: "BADTIME", 19: "BADMODE", 20: "BADNAME", 21: "BADALG", 22: "BADTRUNC",
-    23: "BADCOOKIE",
-}  # fmt: skip
-RCODES = {**{int(rcode): rcode.name for rcode in Rcode}, **MORE_RCODES}
 MOST_KINDS = 10_000  # of exchanges told apart in one series; an upstream with odd RCODEs makes no more
 DURATIONS = tuple(0.00025 * 2**power for power in range(16))  # seconds
 SHORTEST = DURATIONS[0]
@@ -152,7 +146,7 @@ def families() -> Iterator[Metric]:
 
 
 def rcode_label(rcode: int) -> str:
-    return RCODES.get(rcode, f"RCODE{rcode}" if rcode >= 0 else "other")
+    return RCODE_TEXTS.get(rcode, f"RCODE{rcode}" if rcode >= 0 else "other")
 
 
 def _add_counts(
