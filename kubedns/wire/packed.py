@@ -6,17 +6,17 @@ client's own letters. So the octets go out as they are, but for TTLs, which all 
 
 from struct import Struct
 from struct import error as StructError  # noqa: N812 - an exception, named as one
-from typing import NamedTuple
+from typing import NamedTuple, Self, TypeVar
 
 from kubedns.wire.compose import AT_QUESTION, POINTER_BITS, QUESTION_FIXED, Body, compose
 from kubedns.wire.edns import Edns, read_options
 from kubedns.wire.errors import WireError
 from kubedns.wire.name import MAXIMUM_LABEL, MAXIMUM_NAME, POINTER
-from kubedns.wire.numbers import HEADER_SIZE, MINIMUM_UDP_SIZE, RCODE_MASK, RRType
+from kubedns.wire.numbers import CD, HEADER_SIZE, MINIMUM_UDP_SIZE, RCODE_MASK, RRType
 from kubedns.wire.parse import KEPT_FLAGS, parse_reply, read_record
 from kubedns.wire.query import Query
 from kubedns.wire.records import COMPRESSED_NAMES, EXPANDED_NAMES, RR
-from kubedns.wire.reply import Reply
+from kubedns.wire.reply import COPIED, Reply
 from kubedns.wire.validity import NEVER, Tally, Validity
 
 ONE_RECORD = b"\0\1\0\1\0\0\0\0"  # the counts: a question, an answer
@@ -31,6 +31,9 @@ SHORT = MINIMUM_UDP_SIZE - 64  # a message of so many octets fits every client, 
 MOST_LAYOUTS = 4096
 SHARED_RECORDS = 16
 MOST_PLAIN = 256
+
+
+Packed = TypeVar("Packed", bound="PackedReply")
 
 
 class Layout(NamedTuple):
@@ -161,9 +164,9 @@ class PackedReply(Reply):
             tight=self._tight,
         )
 
-    def replaced(self, *, validity: Validity | None = None, denies: bytes | None = None) -> "PackedReply":
+    def replaced(self, *, validity: Validity | None = None, denies: bytes | None = None) -> Self:
         """As a Reply's; nothing is read from the octets for it."""
-        made = PackedReply(
+        made = type(self)(
             self._packed,
             self._layout,
             self.name,
@@ -203,7 +206,15 @@ class PackedReply(Reply):
         self._tight = True
 
 
-def read_packed(octets: bytes, query: Query) -> PackedReply:
+class UpstreamReply(PackedReply):
+    """A reply as an upstream sent it: it says itself whether CD comes back."""
+
+    copied = COPIED & ~CD
+
+    __slots__ = ()
+
+
+def read_packed(octets: bytes, query: Query) -> UpstreamReply:
     """Return the reply in a message's octets to a query; raise WireError where it can't be read.
 
     A message that can't stand behind the query's question as it is (another question, pointers to what is no name, an
@@ -224,13 +235,13 @@ def read_packed(octets: bytes, query: Query) -> PackedReply:
         return _recomposed(octets, query)
     except (IndexError, StructError):
         raise WireError("cut short") from None
-    return PackedReply(
+    return UpstreamReply(
         octets[start : walk.end],
         walk.layout(),
         query.name,
         least=walk.least,
         rcode=flags & RCODE_MASK | walk.rcode,
-        flags=flags & KEPT_FLAGS,
+        flags=flags & (KEPT_FLAGS | CD),
         edns=walk.edns,
     )
 
@@ -240,13 +251,15 @@ def pack(reply: Reply, query: Query) -> PackedReply:
 
     Raises WireError for a record that no message can hold.
     """
-    if isinstance(reply, PackedReply):
-        return reply
+    return reply if isinstance(reply, PackedReply) else _pack(reply, query, PackedReply)
+
+
+def _pack(reply: Reply, query: Query, kind: type[Packed]) -> Packed:
     try:
         body = compose(reply.sections, query.name, len(query.name))
     except OverflowError as error:
         raise WireError(str(error)) from error
-    return PackedReply(
+    return kind(
         body.octets,
         _layout_of(body, query.name),
         query.name,
@@ -260,7 +273,7 @@ def pack(reply: Reply, query: Query) -> PackedReply:
     )
 
 
-def _lone(octets: bytes, start: int, query: Query, layout: Layout) -> PackedReply | None:
+def _lone(octets: bytes, start: int, query: Query, layout: Layout) -> UpstreamReply | None:
     """Return the commonest reply at once: an address of the question's own name and at most a plain OPT record."""
     counts, end = octets[4:HEADER_SIZE], start + layout.ends[0]
     edns = None
@@ -273,20 +286,22 @@ def _lone(octets: bytes, start: int, query: Query, layout: Layout) -> PackedRepl
     packed = octets[start:end]
     if octets[HEADER_SIZE:start] != query.question or packed[10] or packed[11] != end - start - 12:
         return None
-    return PackedReply(
+    return UpstreamReply(
         packed,
         layout,
         query.name,
         least=int.from_bytes(packed[6:10], "big"),
         rcode=octets[3] & RCODE_MASK,
-        flags=(octets[2] << 8 | octets[3]) & KEPT_FLAGS,
+        flags=(octets[2] << 8 | octets[3]) & (KEPT_FLAGS | CD),
         edns=edns,
         tight=True,
     )
 
 
-def _recomposed(octets: bytes, query: Query) -> PackedReply:
-    return pack(parse_reply(octets), query)
+def _recomposed(octets: bytes, query: Query) -> UpstreamReply:
+    made = _pack(parse_reply(octets), query, UpstreamReply)
+    made.flags |= octets[3] & CD
+    return made
 
 
 def _echoes(echoed: bytes, query: Query) -> bool:

@@ -15,6 +15,7 @@ from kubedns.wire.numbers import (
     QR,
     Opcode,
     Rcode,
+    RRClass,
     RRType,
 )
 
@@ -111,8 +112,8 @@ class Query:
         return asked
 
     def ask(self, wire: bytes, rrtype: int) -> "Query":
-        """Return the same client's query for another name and type, of the same class and EDNS."""
-        question = wire + rrtype.to_bytes(2, "big") + self.rrclass.to_bytes(2, "big")
+        """Return the same client's query for another name and type, of class IN as in CoreDNS, with the same EDNS."""
+        question = wire + rrtype.to_bytes(2, "big") + RRClass.IN.to_bytes(2, "big")
         asked = Query(self.id, self.flags, question, self.client, self.edns, self.size)
         asked.lookup = self.lookup
         return asked

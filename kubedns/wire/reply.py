@@ -29,6 +29,8 @@ class Reply:
     for the same type: nothing is there (RFC 8020).
     """
 
+    copied = COPIED  # of a query's flags, those that come back
+
     __slots__ = ("_bodies", "denies", "edns", "flags", "rcode", "sections", "suffix", "tallies", "validity", "zone")
 
     def __init__(  # noqa: PLR0913 - one argument for each thing a reply says
@@ -117,7 +119,7 @@ class Reply:
         """
         body = self.body(query)
         edns = query.edns
-        copied = COPIED if query.opcode == 0 else COPIED_NOTIFY
+        copied = self.copied if query.opcode == 0 else COPIED_NOTIFY
         flags = QR | self.flags | self.rcode & HIGHEST_HEADER_RCODE | query.flags & copied
         if edns is not None:
             opt = self._opt(edns)

@@ -9,8 +9,8 @@ from kubedns.plugin.zones import Zones
 from kubedns.wire.edns import DO
 from kubedns.wire.name import is_within, text
 from kubedns.wire.numbers import AA, AD, CD, Rcode
-from kubedns.wire.packed import PackedReply, pack
-from kubedns.wire.validity import NEVER, Validity
+from kubedns.wire.packed import pack
+from kubedns.wire.validity import Validity
 from plugins.cache import counters
 from plugins.cache.judging import judge
 from plugins.cache.listener import Listener
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from kubedns.wire.query import Query
     from kubedns.wire.reply import Reply
     from plugins.cache.judging import Verdict
+    from plugins.cache.listener import Normal
     from plugins.cache.options import Options
 
 KEY_FLAGS = (b"\0", b"\1", b"\2", b"\3")  # CD, and DO beside it
@@ -102,62 +103,57 @@ class Cache:
         listener = self.listeners[0] if len(self.listeners) == 1 else self._listener(query)
         listener.counters.requests.value += 1
         now = self.clock()
-        entry = self._find(_key(query), listener, now)
+        entry = self._find(_key(query), now)
         if entry is None:
             listener.counters.misses.value += 1
             reply = await pass_on(query.with_flags(query.flags | AD))
             return self.take(query, reply, listener, self.clock())
         entry.used = True
         listener.counters.hits[entry.kind].value += 1
-        if entry.lasting:
-            return entry.reply
         if entry.remaining(now) <= 0:
             return await self._renewing.stale(entry, query, pass_on, listener)
-        if self.options.prefetch.amount:
+        if self.options.prefetch.amount and entry.home is None:
             self._renewing.before_its_end(entry, query, pass_on, listener, now)
         return self._ready(entry, query, listener, now)
 
     def take(self, query: Query, reply: Reply, listener: Listener, now: float) -> Reply:
-        """Return a reply from behind as the client gets it, and keep it if it may be."""
+        """Return a reply from behind as the client gets it, and keep it if it may be.
+
+        One from a source that tells when it changes is an entry until then, and of this configuration alone.
+        """
         lasting = reply.lasting
-        if not lasting.never and not reply.flags & AD:
-            return self._take_lasting(query, reply, listener, now)
-        verdict = judge(query, reply, self.options, self.wall())
+        normal = None if lasting.never or reply.flags & AD else self._normal(query, reply, listener)
+        verdict = normal.verdict if normal is not None else judge(query, reply, self.options, self.wall())
+        keeps = verdict.kind is not None and self._may_keep(query, verdict)
+        if normal is not None and not keeps:
+            return normal.reply
         packed = pack(reply, query)
-        if verdict.kind is not None and self._may_keep(query, verdict):
+        if verdict.kind is not None and keeps:
             entry = Entry(_key(query), verdict.kind, packed, now, verdict.seconds)
-            entry.answers, entry.tokens = verdict.answers, lasting.tokens
+            entry.answers, entry.validity = verdict.answers, lasting
+            entry.home = None if lasting.never else self
             self._put(entry, packed.size, listener)
-        flags = packed.flags if _wants_ad(query) else packed.flags & ~AD
-        return packed.with_ttl(verdict.seconds, flags=flags)
+        return packed.with_ttl(verdict.seconds, flags=packed.flags & ~(CD if _wants_ad(query) else CD | AD))
 
     def fresh(self, query: Query, listener: Listener) -> Reply | None:
         """Return the reply of an entry that has not run out."""
         now = self.clock()
-        entry = self._find(_key(query), listener, now)
+        entry = self._find(_key(query), now)
         if entry is None or entry.remaining(now) <= 0:
             return None
-        return entry.reply if entry.lasting else self._ready(entry, query, listener, now)
+        return self._ready(entry, query, listener, now)
 
     def run_out(self, entry: Entry, query: Query, listener: Listener) -> Reply:
         """Return the reply of an entry that has run out; it is for this query alone."""
         stale = self.options.stale
         listener.counters.served_stale.value += 1
         ttl = entry.duration if self.options.keep_ttl and not stale.ttl else stale.ttl
-        return _packed(entry).with_ttl(ttl, flags=_flags(entry, query))
+        return entry.reply.with_ttl(ttl, flags=_flags(entry, query))
 
-    def _take_lasting(self, query: Query, reply: Reply, listener: Listener, now: float) -> Reply:
-        """A reply from a source that tells when it changes: TTLs need not count down, and one object serves all."""
+    def _normal(self, query: Query, reply: Reply, listener: Listener) -> Normal:
+        """Return what there is to know of a reply that is shared: it has been looked at before, most often."""
         normal = listener.normal.get(reply)
-        if normal is None:
-            normal = listener.normal_of(reply, judge(query, reply, self.options, self.wall()))
-        verdict, hit = normal.verdict, normal.hit
-        if verdict.kind is None or not self._may_keep(query, verdict):
-            return normal.miss
-        entry = Entry(_key(query), verdict.kind, hit, now, verdict.seconds)
-        entry.lasting, entry.owner, entry.answers = True, listener, verdict.answers
-        self._put(entry, 0, listener)
-        return hit if hit.flags == reply.flags else normal.miss.replaced(validity=NEVER)
+        return normal or listener.normal_of(reply, judge(query, reply, self.options, self.wall()))
 
     def _without_ours(self, reply: Reply) -> Reply:
         """Return a reply to a name of other zones, so that it says nothing of names in ours."""
@@ -179,23 +175,23 @@ class Cache:
                 octets += entry.previous.size if entry.previous is not None else 0
         listener.counters.evictions[entry.kind].value += shelf.put(entry, octets)
 
-    def _find(self, key: bytes, listener: Listener, now: float) -> Entry | None:
+    def _find(self, key: bytes, now: float) -> Entry | None:
         """Return the entry that answers, one that has run out where such are given too."""
         positive, negative = self.store.success.get(key), self.store.denial.get(key)
         stale = self.options.stale
         if stale.prefer_positive and stale.window and positive is not None:
             for entry in (positive, positive.previous):
-                if entry is not None and entry.answers and self._usable(entry, listener, now):
+                if entry is not None and entry.answers and self._usable(entry, now):
                     return entry
-        if positive is not None and not self._usable(positive, listener, now):
+        if positive is not None and not self._usable(positive, now):
             positive = None
-        if negative is not None and self._usable(negative, listener, now):
+        if negative is not None and self._usable(negative, now):
             return positive if negative.reply.rcode == Rcode.SERVFAIL and positive is not None else negative
         return positive
 
-    def _usable(self, entry: Entry, listener: Listener, now: float) -> bool:
-        if entry.lasting:
-            return entry.owner is listener and entry.remaining(now) > 0 and entry.reply.validity.holds(now)
+    def _usable(self, entry: Entry, now: float) -> bool:
+        if entry.home is not None:
+            return entry.home is self and entry.remaining(now) > 0 and entry.validity.holds(now)
         return entry.remaining(now) > -self.options.stale.window and not entry.untrue
 
     def _ready(self, entry: Entry, query: Query, listener: Listener, now: float) -> Reply:
@@ -206,11 +202,13 @@ class Cache:
         remaining = entry.duration if self.options.keep_ttl else entry.remaining(now)
         lasts = entry.duration if self.options.keep_ttl else entry.duration - remaining + 1
         entry.until, entry.owner = entry.stored + lasts, listener
+        if entry.home is not None:
+            entry.until = min(entry.until, entry.validity.until)
         tallies = listener.tallies[entry.kind]
         if self.options.prefetch.amount:
             tallies = (*tallies, renewal_of(entry).given)
-        validity = Validity(entry.until, entry.tokens)
-        entry.reply = _packed(entry).with_ttl(remaining, flags=flags, validity=validity, tallies=tallies)
+        validity = Validity(entry.until, entry.validity.tokens)
+        entry.reply = entry.reply.with_ttl(remaining, flags=flags, validity=validity, tallies=tallies)
         return entry.reply
 
     def _listener(self, query: Query) -> Listener:
@@ -232,12 +230,7 @@ def _wants_ad(query: Query) -> bool:
 
 def _flags(entry: Entry, query: Query) -> int:
     """Return the flags of a reply that was kept: AA always."""
-    return entry.flags | AA if _wants_ad(query) else entry.flags & ~AD | AA
-
-
-def _packed(entry: Entry) -> PackedReply:
-    assert isinstance(entry.reply, PackedReply)  # noqa: S101 - as take() made it
-    return entry.reply
+    return entry.flags & ~(CD if _wants_ad(query) else CD | AD) | AA
 
 
 def _place(server: str) -> tuple[str, int]:

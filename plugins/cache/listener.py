@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from kubedns.plugin.derived import Derived
-from kubedns.wire.numbers import AA
 from kubedns.wire.reply import Reply
 from plugins.cache.counters import KINDS, Labels, counters
 
@@ -17,14 +16,10 @@ MOST_NORMAL = 16_384  # replies of sources of our own whose normal forms are kep
 
 
 class Normal(NamedTuple):
-    """A reply from a source of our own as clients get it: as one that was asked for, and as one that was kept.
-
-    Both have one TTL for all records, which does not count down: they hold until their source says otherwise.
-    """
+    """A reply from a source that tells when it changes, where it is not to be kept, as clients get it."""
 
     verdict: Verdict
-    miss: Reply
-    hit: Reply
+    reply: Reply
 
 
 class Listener:
@@ -42,27 +37,21 @@ class Listener:
         self.normal: Derived[Normal] = Derived(MOST_NORMAL)
 
     def normal_of(self, reply: Reply, verdict: Verdict) -> Normal:
-        """Return, and keep, the normal forms of a reply."""
+        """Return, and keep, a reply's normal form: one TTL for all records, and a miss that is counted."""
         sections = reply.sections
         if any(rr.ttl != verdict.seconds for section in sections for rr in section):
             first, second, third = (tuple(rr._replace(ttl=verdict.seconds) for rr in section) for section in sections)
             sections = first, second, third
-
-        def form(flags: int, tallies: tuple[Tally, ...]) -> Reply:
-            made = Reply(
-                *sections,
-                rcode=reply.rcode,
-                flags=flags,
-                validity=reply.lasting,
-                suffix=reply.suffix,
-                zone=reply.zone,
-                tallies=tallies,
-            )
-            made.denies = reply.denies
-            return made
-
-        miss = form(reply.flags, (*reply.tallies, self.counters.requests, self.counters.misses))
-        hit = form(reply.flags | AA, self.tallies[verdict.kind]) if verdict.kind is not None else miss
-        normal = Normal(verdict, miss, hit)
+        made = Reply(
+            *sections,
+            rcode=reply.rcode,
+            flags=reply.flags,
+            validity=reply.lasting,
+            suffix=reply.suffix,
+            zone=reply.zone,
+            tallies=(*reply.tallies, self.counters.requests, self.counters.misses),
+        )
+        made.denies = reply.denies
+        normal = Normal(verdict, made)
         self.normal.put(reply, normal)
         return normal

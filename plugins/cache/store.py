@@ -10,12 +10,12 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 from kubedns.metrics import Count
+from kubedns.wire.validity import NEVER
 
 if TYPE_CHECKING:
     import asyncio
 
-    from kubedns.wire.reply import Reply
-    from kubedns.wire.validity import Token
+    from kubedns.wire.packed import PackedReply
 
 OCTETS_EACH = 1024  # on the average, of records, keys and objects: what a shelf may hold is its entries times that
 OVERHEAD = 560  # octets of an entry's objects, as measured, without the records
@@ -50,9 +50,9 @@ class Renewal:
 class Entry:
     """A reply as it is kept.
 
-    One that counts down is a PackedReply with the TTL that it was last given with; `until` is when it has to show
-    another one, and `flags` are those it came with. One from a source of our own is shared with others (`lasting`),
-    and holds for as long as it says itself. `owner` is who made it ready: for another it is made ready anew.
+    It shows the TTL that it was last given with; `until` is when it has to show another one, `owner` is who made it
+    ready (for another it is made ready anew), and `flags` are those that it came with. `validity` is the reply's own;
+    one from a source that tells when it changes is true no longer, and of one configuration alone, its `home`.
     `previous` is an entry that answered before this one, which does not.
     """
 
@@ -60,21 +60,21 @@ class Entry:
         "answers",
         "duration",
         "flags",
+        "home",
         "key",
         "kind",
-        "lasting",
         "owner",
         "previous",
         "renewal",
         "reply",
         "size",
         "stored",
-        "tokens",
         "until",
         "used",
+        "validity",
     )
 
-    def __init__(self, key: bytes, kind: str, reply: Reply, now: float, duration: int) -> None:
+    def __init__(self, key: bytes, kind: str, reply: PackedReply, now: float, duration: int) -> None:
         """`now` is in monotonic seconds, `duration` in seconds."""
         self.key = key
         self.kind = kind
@@ -83,10 +83,10 @@ class Entry:
         self.duration = duration
         self.flags = reply.flags
         self.answers = False
-        self.lasting = False
+        self.home: object = None
         self.owner: object = None
         self.until = 0.0
-        self.tokens: tuple[Token, ...] = ()
+        self.validity = NEVER
         self.previous: Entry | None = None
         self.renewal: Renewal | None = None
         self.size = 0
@@ -99,7 +99,7 @@ class Entry:
     @property
     def untrue(self) -> bool:
         """Whether something has changed that it was made from."""
-        return any(token.stale for token in self.tokens)
+        return any(token.stale for token in self.validity.tokens)
 
 
 def renewal_of(entry: Entry) -> Renewal:

@@ -7,7 +7,7 @@ import tracemalloc
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kubedns.wire.packed import read_packed
+from kubedns.wire.packed import pack, read_packed
 from kubedns.wire.query import Query
 from kubedns.wire.reply import Reply
 from plugins.cache.store import OCTETS_EACH, Entry, Shelf
@@ -17,8 +17,11 @@ from tests.plugins.helpers import run
 A = "NOERROR / @ 60 A 192.0.2.1"
 
 
+NOTHING = pack(Reply(), ask())
+
+
 def entry(key: bytes) -> Entry:
-    return Entry(key, "success", Reply(), 0.0, 60)
+    return Entry(key, "success", NOTHING, 0.0, 60)
 
 
 def test_no_more_entries_than_that() -> None:
