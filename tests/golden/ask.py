@@ -27,6 +27,8 @@ BATCH = 4096  # questions, each with an ID of its own
 UPSTREAM_ZONE = Path(__file__).parent / "upstream" / "example.com.zone"
 CACHE = re.compile(r"^\s*cache\b", re.MULTILINE)
 PACE = 0.001  # seconds a question: the recorder took 0.8 ms
+SLOW = 20.0  # seconds for all of a scenario whose entries live for 30
+TRIES = 3
 SHOWN = 20  # mismatches told in full
 
 
@@ -39,10 +41,21 @@ def ask_scenario(scenario: Path, cluster: Path | None) -> list[str]:
     """Start a server as the scenario says, ask everything, and return the mismatches, each ready to read.
 
     Everything is asked twice, the second time in reverse: what is kept from one question must not show in another.
-    With `cache` in the Corefile replies depend on what was asked before, so that all is asked in its order, once.
+    With `cache` in the Corefile replies depend on what was asked before, so that all is asked in its order, once; on a
+    machine so busy that what is kept runs out meanwhile, again.
     """
-    rows = read_rows(scenario)
     corefile = (scenario / "Corefile").read_text()
+    found: list[str] = []
+    for _ in range(TRIES):
+        start = time.monotonic()
+        found = _ask_scenario(scenario, cluster, corefile)
+        if not found or not CACHE.search(corefile) or time.monotonic() - start < SLOW:
+            break
+    return found
+
+
+def _ask_scenario(scenario: Path, cluster: Path | None, corefile: str) -> list[str]:
+    rows = read_rows(scenario)
     with ExitStack() as undo:
         ports = undo.enter_context(Ports())
         port = ports.take()
