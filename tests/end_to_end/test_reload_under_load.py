@@ -208,6 +208,30 @@ def test_changes_of_the_file_under_load(api: APIServer, setting: Setting, tmp_pa
         assert server.end() == 0
 
 
+def test_a_cluster_read_anew_is_switched_to_when_it_is_there(api: APIServer, setting: Setting, tmp_path: Path) -> None:
+    """Other options make another index: the old one answers until the API server has told all of the new one."""
+    with serving(tmp_path, setting.corefile()) as server:
+        wait_for(setting.ready, "/ready", OK)
+        lists = api.count("list") + api.count("watch")
+        with Polled(setting.ready, "/ready") as ready, Load(setting.port, QUESTIONS) as load:
+            load.wait_for(50)
+            (tmp_path / "Corefile").write_text(setting.corefile().replace("pods insecure", "pods verified"))
+            api.pause()
+            reloading = threading.Thread(target=server.reload)
+            reloading.start()
+            server.output.wait_for("waiting for Kubernetes API before starting server")
+            load.wait_for(50)
+            api.resume()
+            reloading.join()
+            assert server.output.wait_for("Reloading complete")
+            load.wait_for(50)
+        assert api.count("list") + api.count("watch") > lists
+        assert load.record.lost == []
+        assert load.record.wrong == {}
+        assert set(ready.answers) == {OK}
+        assert server.end() == 0
+
+
 def test_sigterm_under_load_loses_nothing(setting: Setting, tmp_path: Path) -> None:
     """What comes before the socket is closed is answered, and who comes later is told so by the kernel."""
     text = setting.corefile().replace("lameduck 5s", "lameduck 1s")
