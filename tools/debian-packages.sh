@@ -6,6 +6,7 @@ PATH=$PATH:/usr/sbin:/sbin
 packages=()
 command -v dig nslookup >/dev/null || packages+=(bind9-dnsutils)
 command -v nsd >/dev/null || packages+=(nsd)
+command -v unbound >/dev/null || packages+=(unbound)
 command -v dnsperf >/dev/null || packages+=(dnsperf)
 command -v ip >/dev/null || packages+=(iproute2)
 command -v kubectl >/dev/null || packages+=(kubernetes-client)

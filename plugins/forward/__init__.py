@@ -73,9 +73,10 @@ class Rule:
         self.concurrent = 0  # queries that wait
         self.takes_all = options.zone == ROOT and not options.excepted
         self._most = options.max_concurrent
-        self._flights: dict[str, dict[bytes, Flight]] = {"udp": {}, "tcp": {}}
+        self.flights: dict[str, dict[bytes, Flight]] = {"udp": {}, "tcp": {}}
+        self.order = self._policy(options.policy)
         self._course = Course(
-            self._policy(options.policy),
+            self.order,
             max_fails=options.max_fails,
             most_attempts=options.most_attempts,
             failover=options.failover,
@@ -115,7 +116,7 @@ class Rule:
         if self.concurrent > self._most > 0:
             metrics.rejects.value += 1
             raise ResolveError(f"concurrent queries exceeded maximum {self._most}", Rcode.REFUSED)
-        flights = self._flights[query.client.transport]
+        flights = self.flights[query.client.transport]
         message = message_of(query)
         flight = flights.get(message)
         if flight is None:

@@ -259,7 +259,7 @@ def test_everything() -> None:
     assert settings.source == "10.1.1.1"
     assert settings.check == HealthCheck(5, recursion_desired=False, name=name("example.net"))
     assert (options.max_fails, options.most_attempts, options.max_concurrent) == (5, 0, 1000)
-    assert (options.next, options.failover, options.policy) == ({3, 2}, {5, 4}, "round_robin")
+    assert (options.next, options.failover, options.policy) == (frozenset({3, 2}), frozenset({5, 4}), "round_robin")
     assert options.resolvers == (Address("10.0.0.9", 53), Address("::1", 5300))
     assert options.server_name == "dns.test"
 
