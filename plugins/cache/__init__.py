@@ -26,9 +26,9 @@ if TYPE_CHECKING:
     from kubedns.wire.query import Query
     from kubedns.wire.reply import Reply
     from plugins.cache.judging import Verdict
-    from plugins.cache.listener import Normal
     from plugins.cache.options import Options
 
+OCTETS_OF_RECORD = 32  # on the average, compressed
 KEY_FLAGS = (b"\0", b"\1", b"\2", b"\3")  # CD, and DO beside it
 
 
@@ -122,16 +122,13 @@ class Cache:
         One from a source that tells when it changes is an entry until then, and of this configuration alone.
         """
         lasting = reply.lasting
-        normal = None if lasting.never or reply.flags & AD else self._normal(query, reply, listener)
-        verdict = normal.verdict if normal is not None else judge(query, reply, self.options, self.wall())
-        keeps = verdict.kind is not None and self._may_keep(query, verdict)
-        if normal is not None and not keeps:
-            return normal.reply
+        if not (lasting.never or reply.flags & AD):
+            return self._take_lasting(query, reply, listener, now)
+        verdict = judge(query, reply, self.options, self.wall())
         packed = pack(reply, query)
-        if verdict.kind is not None and keeps:
+        if verdict.kind is not None and self._may_keep(query, verdict):
             entry = Entry(_key(query), verdict.kind, packed, now, verdict.seconds)
             entry.answers, entry.validity = verdict.answers, lasting
-            entry.home = None if lasting.never else self
             self._put(entry, packed.size, listener)
         return packed.with_ttl(verdict.seconds, flags=packed.flags & ~(CD if _wants_ad(query) else CD | AD))
 
@@ -148,12 +145,20 @@ class Cache:
         stale = self.options.stale
         listener.counters.served_stale.value += 1
         ttl = entry.duration if self.options.keep_ttl and not stale.ttl else stale.ttl
-        return entry.reply.with_ttl(ttl, flags=_flags(entry, query))
+        return pack(entry.reply, query).with_ttl(ttl, flags=_flags(entry, query))
 
-    def _normal(self, query: Query, reply: Reply, listener: Listener) -> Normal:
-        """Return what there is to know of a reply that is shared: it has been looked at before, most often."""
+    def _take_lasting(self, query: Query, reply: Reply, listener: Listener, now: float) -> Reply:
+        """Most often such a reply has been looked at before; it becomes octets of its own when an entry is hit."""
         normal = listener.normal.get(reply)
-        return normal or listener.normal_of(reply, judge(query, reply, self.options, self.wall()))
+        if normal is None:
+            normal = listener.normal_of(reply, judge(query, reply, self.options, self.wall()))
+        verdict = normal.verdict
+        if verdict.kind is None or not self._may_keep(query, verdict):
+            return normal.reply
+        entry = Entry(_key(query), verdict.kind, normal.first, now, verdict.seconds)
+        entry.answers, entry.validity, entry.home = verdict.answers, reply.lasting, self
+        self._put(entry, sum(reply.counts) * OCTETS_OF_RECORD, listener)
+        return normal.first
 
     def _without_ours(self, reply: Reply) -> Reply:
         """Return a reply to a name of other zones, so that it says nothing of names in ours."""
@@ -208,7 +213,8 @@ class Cache:
         if self.options.prefetch.amount:
             tallies = (*tallies, renewal_of(entry).given)
         validity = Validity(entry.until, entry.validity.tokens)
-        entry.reply = entry.reply.with_ttl(remaining, flags=flags, validity=validity, tallies=tallies)
+        packed = pack(entry.reply, query)
+        entry.reply = packed.with_ttl(remaining, flags=flags, validity=validity, tallies=tallies)
         return entry.reply
 
     def _listener(self, query: Query) -> Listener:

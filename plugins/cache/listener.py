@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from kubedns.plugin.derived import Derived
 from kubedns.wire.reply import Reply
+from kubedns.wire.validity import NEVER
 from plugins.cache.counters import KINDS, Labels, counters
 
 if TYPE_CHECKING:
@@ -16,10 +17,15 @@ MOST_NORMAL = 16_384  # replies of sources of our own whose normal forms are kep
 
 
 class Normal(NamedTuple):
-    """A reply from a source that tells when it changes, where it is not to be kept, as clients get it."""
+    """A reply from a source that tells when it changes, as clients get it.
+
+    `reply` is for where it is not to be kept: it is given again while it is true. `first` is for one query, after which
+    there is an entry.
+    """
 
     verdict: Verdict
     reply: Reply
+    first: Reply
 
 
 class Listener:
@@ -52,6 +58,6 @@ class Listener:
             tallies=(*reply.tallies, self.counters.requests, self.counters.misses),
         )
         made.denies = reply.denies
-        normal = Normal(verdict, made)
+        normal = Normal(verdict, made, made.replaced(validity=NEVER, denies=b""))
         self.normal.put(reply, normal)
         return normal

@@ -15,7 +15,7 @@ from kubedns.wire.validity import NEVER
 if TYPE_CHECKING:
     import asyncio
 
-    from kubedns.wire.packed import PackedReply
+    from kubedns.wire.reply import Reply
 
 OCTETS_EACH = 1024  # on the average, of records, keys and objects: what a shelf may hold is its entries times that
 OVERHEAD = 560  # octets of an entry's objects, as measured, without the records
@@ -74,7 +74,7 @@ class Entry:
         "validity",
     )
 
-    def __init__(self, key: bytes, kind: str, reply: PackedReply, now: float, duration: int) -> None:
+    def __init__(self, key: bytes, kind: str, reply: Reply, now: float, duration: int) -> None:
         """`now` is in monotonic seconds, `duration` in seconds."""
         self.key = key
         self.kind = kind
