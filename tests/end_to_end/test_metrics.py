@@ -245,8 +245,11 @@ def test_what_no_plugin_made_has_no_plugin(ports: Ports, tmp_path: Path) -> None
             assert scrape.counts("coredns_dns_response_size_bytes_sum", zone=f"{zone}.") == {}
         assert server.end() == 0
     [line] = [line for line in server.output.all if line.startswith("[ERROR]")]
-    assert line.startswith("[ERROR] plugin/errors: 2 forward.test. A: read udp 127.0.0.1:")
-    assert line.endswith(f"->127.0.0.1:{silent}: read: connection refused")
+    why = "read: connection refused|i/o timeout"  # the latter where the machine is too busy to try again
+    pattern = (
+        rf"\[ERROR\] plugin/errors: 2 forward\.test\. A: read udp 127\.0\.0\.1:\d+->127\.0\.0\.1:{silent}: ({why})"
+    )
+    assert re.fullmatch(pattern, line)
 
 
 def test_families_labels_and_buckets(chain: Chain, asked: list[tuple[Asked, int]]) -> None:
