@@ -16,6 +16,7 @@ from tests.end_to_end.client import Asked, ask, ask_all, compose, compose_opt
 from tests.end_to_end.http import get
 from tests.end_to_end.load import Load, Question
 from tests.end_to_end.server import SAMPLE, Ports, serving
+from tests.fakes.apiserver import APIServer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,7 +29,8 @@ T = [0.00025 * 2**power for power in range(16)]
 B = [float(size) for size in (0, 100, 200, 300, 400, 511, 1023, 2047, 4095, 8291, 16000, 32000, 48000, 64000)]
 S = [0.00025, 0.0025, 0.025, 0.25, 2.5]
 # Of CoreDNS 1.14.7's plugins in this chain: type, labels, a histogram's bounds.
-FAMILIES: dict[str, tuple[str, set[str], list[float]]] = {
+Families = dict[str, tuple[str, set[str], list[float]]]
+FAMILIES: Families = {
     "coredns_build_info": ("gauge", {"version", "revision", "goversion"}, []),
     "coredns_panics": ("counter", set(), []),
     "coredns_plugin_enabled": ("gauge", {"server", "zone", "view", "name"}, []),
@@ -255,7 +257,15 @@ def test_what_no_plugin_made_has_no_plugin(ports: Ports, tmp_path: Path) -> None
 def test_families_labels_and_buckets(chain: Chain, asked: list[tuple[Asked, int]]) -> None:
     ask_all(chain.port, [message for message, _ in asked])
     scrape = Scrape(chain.metrics)
-    for name, (kind, labels, bounds) in FAMILIES.items():
+    check(scrape, FAMILIES)
+    enabled = scrape.counts("coredns_plugin_enabled", "name")
+    seen = {"prometheus", "errors", "log", "loadbalance", "cache", "kubernetes", "hosts", "forward", "loop"}
+    assert enabled == dict.fromkeys(seen, 1)
+
+
+def check(scrape: Scrape, families: Families) -> None:
+    """Compare each family's type, labels and bounds."""
+    for name, (kind, labels, bounds) in families.items():
         family = scrape.families[name]
         assert family.type == kind, name
         assert family.samples, name
@@ -263,9 +273,33 @@ def test_families_labels_and_buckets(chain: Chain, asked: list[tuple[Asked, int]
         assert found == {frozenset(labels)}, name
         le = sorted({float(sample.labels["le"]) for sample in family.samples if "le" in sample.labels})
         assert le == [*bounds, float("inf")] if bounds else le == [], name
-    enabled = scrape.counts("coredns_plugin_enabled", "name")
-    seen = {"prometheus", "errors", "log", "loadbalance", "cache", "kubernetes", "hosts", "forward", "loop"}
-    assert enabled == dict.fromkeys(seen, 1)
+
+
+D = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0]
+OF_AN_API_SERVER: Families = {
+    "coredns_kubernetes_dns_programming_duration_seconds": (
+        "histogram",
+        {"service_kind"},
+        [0.001 * 2**power for power in range(20)],
+    ),
+    "coredns_kubernetes_rest_client_request_duration_seconds": ("histogram", {"verb", "host"}, D),
+    "coredns_kubernetes_rest_client_rate_limiter_duration_seconds": ("histogram", {"verb", "host"}, D),
+    "coredns_kubernetes_rest_client_requests": ("counter", {"code", "method", "host"}, []),
+}
+
+
+def test_families_of_an_api_server(ports: Ports, tmp_path: Path) -> None:
+    port, metrics = ports.take(), ports.take()
+    with APIServer(tmp_path / "api") as api:
+        kubeconfig = api.kubeconfig(tmp_path / "kubeconfig")
+        block = f"    kubernetes cluster.local {{\n        kubeconfig {kubeconfig}\n    }}\n"
+        with serving(tmp_path, f".:{port} {{\n    prometheus 127.0.0.1:{metrics}\n{block}}}\n"):
+            scrape = Scrape(metrics)
+            check(scrape, OF_AN_API_SERVER)
+            requests = scrape.counts("coredns_kubernetes_rest_client_requests_total", "code", "method")
+            assert requests.keys() == {"200 GET"}
+            [host] = scrape.counts("coredns_kubernetes_rest_client_requests_total", "host")
+            assert host == f"127.0.0.1:{api.port}"
 
 
 ZONES = 50
