@@ -20,6 +20,7 @@ from kubedns.wire.numbers import HEADER_SIZE
 
 if TYPE_CHECKING:
     import socket
+    from collections.abc import Iterator
 
     from kubedns.upstream.address import Address
     from kubedns.upstream.exchange import Exchange
@@ -30,6 +31,7 @@ SOCKETS = 4  # of one name server at a time; which one a turn's queries leave by
 MOST_QUERIES = 2000  # of one socket
 TICK = 0.05  # seconds: how late a query may be found to have waited too long
 SWEEP = 1.0  # seconds between two looks for sockets that nobody used for a while
+ID_SIZE = 2
 RANDOM = 512  # octets drawn at a time
 BATCHES_A_WAKE_UP = 4  # then everything else has its turn
 
@@ -142,10 +144,17 @@ class Datagrams:
         self._sweeping = asyncio.get_running_loop().call_later(SWEEP, self._sweep) if waits else None
 
 
+def idents() -> Iterator[bytes]:
+    """Yield IDs that nobody can foresee, without end."""
+    while True:
+        drawn = os.urandom(RANDOM)
+        yield from [drawn[at : at + ID_SIZE] for at in range(0, RANDOM, ID_SIZE)]
+
+
 class _Socket:
     """A connected socket, and by ID what was asked over it."""
 
-    __slots__ = ("_at", "_datagrams", "_io", "_queue", "_random", "opened", "pending", "sent", "sock", "used")
+    __slots__ = ("_datagrams", "_draw", "_io", "_queue", "opened", "pending", "sent", "sock", "used")
 
     def __init__(self, datagrams: Datagrams, sock: socket.socket, now: float) -> None:
         """`opened` and `used` are monotonic seconds, `sent` counts queries."""
@@ -156,8 +165,7 @@ class _Socket:
         self._datagrams = datagrams
         self._io = batches()
         self._queue: list[bytes] = []
-        self._random = b""
-        self._at = 0
+        self._draw = idents().__next__
 
     def put(self, exchange: Exchange) -> None:
         """Take a query, to be sent by the next flush, under an ID that nobody can foresee."""
@@ -167,13 +175,6 @@ class _Socket:
         self.pending[ident] = exchange
         self.sent += 1
         self._queue.append(ident + exchange.message)
-
-    def _draw(self) -> bytes:
-        at = self._at
-        if at >= len(self._random):
-            self._random, at = os.urandom(RANDOM), 0
-        self._at = at + 2
-        return self._random[at : at + 2]
 
     def flush(self) -> None:
         """Send what is queued. An error belongs to what was sent before: those queries are known to be lost."""

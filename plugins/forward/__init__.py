@@ -124,6 +124,9 @@ class Rule:
         return flight.joined()
 
     def _policy(self, policy: str) -> Callable[[], Sequence[NameServer]]:
+        alone = self.servers
+        if len(alone) == 1 and all(isinstance(source, _One) for source in self._sources):
+            return lambda: alone
         return {"random": self._random, "round_robin": self._round_robin, "sequential": lambda: self.servers}[policy]
 
     def _random(self) -> Sequence[NameServer]:

@@ -64,51 +64,29 @@ class Course:
 
 
 class Flight:
-    """An Exchange (kubedns.upstream.exchange): tries one name server after the other, and never two at a time."""
+    """An Exchange (kubedns.upstream.exchange): tries one name server after the other, and never two at a time.
 
-    __slots__ = (
-        "_at",
-        "_attempts",
-        "_course",
-        "_down",
-        "_error",
-        "_failovers",
-        "_flights",
-        "_last_chance",
-        "_most",
-        "_query",
-        "_reply",
-        "_sent",
-        "_server",
-        "_servers",
-        "_udp",
-        "_until",
-        "_waiters",
-        "deadline",
-        "message",
-        "question",
-    )  # fmt: skip
+    Most flights are over with the first reply: what only the others need stands here until it is set.
+    """
+
+    deadline = 0.0
+    _at = _attempts = _down = _failovers = 0
+    _last_chance = False
+    _error: UpstreamError | None = None
+    _reply: Reply | None = None  # the best so far
 
     def __init__(self, course: Course, query: Query, message: bytes, flights: dict[bytes, Flight]) -> None:
         """`flights` are those under way, by message; this one leaves them at its end."""
         self.message = message
         self.question = query.question
-        self.deadline = 0.0
         self._waiters: list[asyncio.Future[Reply]] = []
-        self._reply: Reply | None = None
         self._course = course
         self._flights = flights
         self._query = query
         self._udp = course.udp(query)
         self._servers = course.order()
-        self._most = 2 * len(self._servers) if course.most_attempts is None else course.most_attempts
-        self._at = self._attempts = self._down = self._failovers = 0
-        self._server: NameServer | None = None
-        self._last_chance = False
-        self._error: UpstreamError | None = None
-        self._sent = time.monotonic()
-        self._until = self._sent + DEADLINE
-        self._try(self._sent)
+        self._began = now = time.monotonic()
+        self._try(now)
 
     def joined(self) -> asyncio.Future[Reply]:
         """Return the reply to come, for one more who asks."""
@@ -125,7 +103,6 @@ class Flight:
             self.failed(UpstreamError(f"dns: {error}"))
             return
         server, course = self._server, self._course
-        assert server is not None  # noqa: S101 - it has answered
         server.statistics.observe(reply.rcode, now - self._sent)
         if reply.flags & TC and course.prefer_udp and self._udp:
             self._udp = False
@@ -134,7 +111,7 @@ class Flight:
         if reply.rcode in course.failover:
             self._failovers += 1
             if self._failovers < len(self._servers):
-                self._reply = reply  # the best so far
+                self._reply = reply
                 self._try(now)
                 return
         self._end(reply)
@@ -146,7 +123,7 @@ class Flight:
     def failed(self, error: UpstreamError) -> None:
         """Try the next one."""
         server, course = self._server, self._course
-        if server is not None and course.max_fails and not isinstance(error, BusyError):
+        if course.max_fails and not isinstance(error, BusyError):
             server.health.suspect()
         self._error = error
         self._attempts += 1
@@ -161,26 +138,28 @@ class Flight:
         self._try(time.monotonic())
 
     def _try(self, now: float) -> None:
-        spent = now >= self._until or (self._most and self._attempts >= self._most)
-        server = None if spent else self._next_server()
+        server = self._next_server(now)
         if server is None:
             asyncio.get_running_loop().call_soon(self._give_up)
-            return
-        self._ask(server, now)
+        else:
+            self._ask(server, now)
 
     def _ask(self, server: NameServer, now: float) -> None:
         self._server, self._sent = server, now
         server.ask(self, now, udp=self._udp)
 
-    def _next_server(self) -> NameServer | None:
+    def _next_server(self, now: float) -> NameServer | None:
         """Go round until one is not known to be down; where all are, draw one for a last try."""
         servers, course = self._servers, self._course
+        tried = self._attempts or self._failovers
+        if tried and (now >= self._began + DEADLINE or self._attempts >= self._most > 0):
+            return None
         while servers:
             if self._at >= len(servers):
                 self._at = self._down = 0
             server = servers[self._at]
             self._at += 1
-            if not server.health.down(course.max_fails):
+            if not server.health.failures or not server.health.down(course.max_fails):
                 return server
             self._down += 1
             if self._down >= len(servers):
@@ -188,6 +167,12 @@ class Flight:
                 self._last_chance = True
                 return None if course.failfast else random.choice(servers)  # noqa: S311 - which one is no secret
         return None
+
+    @property
+    def _most(self) -> int:
+        """How many tries may fail; 0: any number."""
+        given = self._course.most_attempts
+        return 2 * len(self._servers) if given is None else given
 
     def _give_up(self) -> None:
         self._end(self._reply)
