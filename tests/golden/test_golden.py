@@ -7,7 +7,7 @@ import pytest
 from tests.golden.ask import ask_scenario, report
 
 HERE = Path(__file__).parent
-SCENARIOS = sorted(path.parent for path in HERE.glob("*/replies.jsonl"))
+SCENARIOS = sorted(path.parent for path in HERE.glob("*/Corefile"))
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda path: path.name)
