@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from kubedns.watch import SLICE, FileWatch, in_slices
+from kubedns.watch import SLICE, FileWatch, Following, in_slices
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -66,6 +66,43 @@ def test_settles(path: Path) -> None:
     asyncio.run(watch.settle())
     read(watch)
     assert not watch.changed()
+
+
+def test_a_change_that_is_over(path: Path) -> None:
+    watch = FileWatch(path)
+    path.write_text("written to")
+    assert asyncio.run(watch.settled_change())
+    assert read(watch) == b"written to"
+    assert not asyncio.run(watch.settled_change())
+    path.unlink()
+    with pytest.raises(FileNotFoundError):
+        asyncio.run(watch.settled_change())
+
+
+def test_following() -> None:
+    async def main() -> None:
+        looked = asyncio.Event()
+        looks = 0
+
+        async def look() -> None:
+            nonlocal looks
+            looks += 1
+            if looks == 3:
+                looked.set()
+
+        following, never = Following(0.001, look), Following(0, look)
+        await following.stop()
+        following.start()
+        never.start()
+        async with asyncio.timeout(10):
+            await looked.wait()
+        await following.stop()
+        await never.stop()
+        stopped_at = looks
+        await asyncio.sleep(0.01)
+        assert looks == stopped_at
+
+    asyncio.run(main())
 
 
 def test_no_regular_file(tmp_path: Path) -> None:

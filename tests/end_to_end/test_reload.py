@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import socket
 from typing import TYPE_CHECKING
 
 import pytest
@@ -116,3 +117,24 @@ def test_a_loop_ends_the_process(ports: Ports, tmp_path: Path) -> None:
     assert cure.startswith(f"  127.0.0.1:{port} sends this server's queries back to it: name an upstream in forward ")
     assert not (tmp_path / "pid").exists()
     assert server.errors.text == ""
+
+
+def test_a_query_that_waits_for_an_upstream_outlives_the_reload_that_drops_it(ports: Ports, tmp_path: Path) -> None:
+    port = ports.take()
+    corefile = f".:{port} {{\n    {{}}\n}}\n"
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as upstream, socket.socket(type=socket.SOCK_DGRAM) as client:
+        upstream.bind(("127.0.0.1", 0))
+        forward = f"forward . 127.0.0.1:{upstream.getsockname()[1]}"
+        upstream.settimeout(20)
+        client.settimeout(20)
+        client.connect(("127.0.0.1", port))
+        with serving(tmp_path, corefile.format(forward)) as server:
+            client.send(compose("example.org"))
+            query, source = upstream.recvfrom(512)
+            (tmp_path / "Corefile").write_text(corefile.format("whoami"))
+            assert server.reload() == "[INFO] Reloading complete"
+            assert rcode(port, "other.org") == 0
+            upstream.sendto(query[:2] + b"\x81\x83" + query[4:], source)  # NXDOMAIN
+            assert parse(client.recv(512)).rcode() == 3
+            assert server.end() == 0
+    assert "[ERROR]" not in server.output.text

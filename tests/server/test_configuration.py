@@ -61,6 +61,32 @@ def test_what_a_plugin_may_be(tmp_path: Path, made: str) -> None:
     assert [name for name, _ in load(COREFILE, plugins=tmp_path).plugins] == ["mine", "whoami"]
 
 
+TELLING = """
+class P:
+    async def start(self):
+        pass
+def setup(directive, block):
+    made = P()
+    made.listens = block.listens
+    return made
+"""
+
+
+@pytest.mark.parametrize(
+    ("block", "expected"),
+    [
+        (". {{\n    {}\n}}\n", ("", 53)),
+        ("a.org:1053 b.org:1054 {{\n    {}\n}}\n", ("", 1053)),
+        (".:1053 {{\n    bind 127.0.0.1 ::1\n    {}\n}}\n", ("127.0.0.1", 1053)),
+    ],
+    ids=["by default", "the first key's port", "the first address of bind"],
+)
+def test_where_a_block_listens_first(tmp_path: Path, block: str, expected: tuple[str, int]) -> None:
+    (tmp_path / "mine.py").write_text(TELLING)
+    [(_, plugin)] = load(block.format("mine"), plugins=tmp_path).plugins
+    assert plugin.listens == expected
+
+
 KUBEADM = """.:53 {
     errors
     health {
