@@ -121,7 +121,7 @@ def test_a_loop_ends_the_process(ports: Ports, tmp_path: Path) -> None:
 
 def test_a_query_that_waits_for_an_upstream_outlives_the_reload_that_drops_it(ports: Ports, tmp_path: Path) -> None:
     port = ports.take()
-    corefile = f".:{port} {{\n    {{}}\n}}\n"
+    corefile = f".:{port} {{{{\n    {{}}\n}}}}\n"
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as upstream, socket.socket(type=socket.SOCK_DGRAM) as client:
         upstream.bind(("127.0.0.1", 0))
         forward = f"forward . 127.0.0.1:{upstream.getsockname()[1]}"
