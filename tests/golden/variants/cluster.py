@@ -159,7 +159,8 @@ def at_random(seed: int, services: int = 40) -> Iterator[Object]:
     chosen = random.Random(seed)
     for number in range(services):
         name, within = f"r{number}", chosen.choice(("default", "shop"))
-        ips = ["None"] if number % 2 else [f"10.97.0.{number}", f"fd00:97::{number:x}"][: chosen.randint(1, 2)]
+        addresses = [f"10.97.0.{number}", f"fd00:97::{number:x}" if number else "fd00:97::"]
+        ips = ["None"] if number % 2 else addresses[: chosen.randint(1, 2)]
         yield service(name, ips, chosen.sample(PORTS, chosen.randint(0, 4)), within=within)
         for _ in range(chosen.randint(0, 3)):
             hosts = chosen.sample(range(16), chosen.randint(0, 8))

@@ -87,3 +87,34 @@ def test_the_server_says_what_the_model_says(variant: str, tmp_path: Path) -> No
             replies = ask_rows(port, rows)
     found = mismatches(rows, replies)
     assert not found, f"{len(found)} of {len(rows)} replies differ:\n{report(found)}"
+
+
+CHAIN = """.:{port} {{
+    errors
+    kubernetes cluster.local in-addr.arpa ip6.arpa {{
+        pods insecure
+        ttl 30
+    }}
+    cache 30
+    loadbalance
+}}
+"""
+
+
+def test_so_it_does_behind_a_cache(tmp_path: Path) -> None:
+    """Asked again, each in other letters: what was kept says the same, with what is left of its TTL."""
+    objects = [*cluster.by_hand(), *cluster.at_random(5)]
+    manifests = tmp_path / "cluster.json"
+    manifests.write_text(json.dumps({"apiVersion": "v1", "kind": "List", "items": objects}))
+    model = Model(objects, Options(ttl=30, pods="insecure"))
+    asked = questions(objects)
+    rows: list[Row] = [{"name": name, "type": kind, "reply": model.reply(name, kind)} for name, kind in asked]
+    for number, row in enumerate(rows):
+        row["bufsize"] = BUFSIZE - number % 2  # sizes make other datagrams, not other entries
+        row["reply"]["edns"] = {"version": 0, "bufsize": row["bufsize"], "do": False}
+    with Ports() as ports:
+        port = ports.take()
+        with serving(tmp_path, CHAIN.format(port=port), "--manifests", str(manifests), command=COMMAND):
+            for _ in range(3):
+                found = mismatches(rows, ask_rows(port, rows), cached=True)
+                assert not found, f"{len(found)} of {len(rows)} replies differ:\n{report(found)}"
