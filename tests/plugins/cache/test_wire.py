@@ -1,0 +1,167 @@
+"""The wire cache in front of a cache: what is given without asking is what would have been given, octet for octet."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from kubedns.metrics import Count
+from kubedns.plugin.contract import ServerBlock
+from kubedns.server.chain import link_chain
+from kubedns.server.dispatch import Dispatcher, Served
+from kubedns.server.stepping import Stepper
+from kubedns.server.wirecache import WireCache
+from kubedns.wire.client import Peer
+from plugins.cache import Cache
+from plugins.cache.options import read_options
+from plugins.cache.store import Store
+from tests.plugins.cache.caching import DO, NO_DO, SOA, ask, message, ports
+from tests.plugins.helpers import CLIENT, directive
+from tests.wire.asking import header, opt, question, with_opt
+
+if TYPE_CHECKING:
+    from kubedns.plugin.contract import Next
+    from kubedns.wire.query import Query
+    from kubedns.wire.reply import Reply
+
+UDP = Peer("udp", CLIENT, ("192.0.2.53", 53))
+NAMES = ("a.example.org.", "b.example.org.", "A.Example.org.", "gone.example.org.")
+SAID = {
+    b"\1a": "NOERROR RA AD / @ {} A 192.0.2.1",
+    b"\1b": "NOERROR / @ 90 CNAME c.example.org. / c.example.org. {} A 192.0.2.2 / c.example.org. 50 A 192.0.2.3",
+    b"\4gone": "NXDOMAIN / +" + SOA,
+}
+
+
+class Upstream:
+    """The plugin behind: TTLs differ from one time to the next."""
+
+    cacheable = True
+
+    def __init__(self) -> None:
+        self.asked = 0
+
+    async def resolve(self, query: Query, _: Next) -> Reply:
+        self.asked += 1
+        text = next(text for label, text in SAID.items() if query.name.startswith(label))
+        return message(query, text.format(3 + self.asked * 7 % 40))
+
+
+class Side:
+    """A dispatcher with a cache, with a wire cache in front of it or without."""
+
+    def __init__(self, line: str, stepper: Stepper) -> None:
+        options = read_options(directive(line), ServerBlock((".",)))
+        self.now = 1000.0
+        store = Store(options.success.entries, options.denial.entries)
+        self.cache = Cache(options, store, (f"dns://:{next(ports)}",), lambda: self.now)
+        self.upstream = Upstream()
+        self.wirecache = WireCache()
+        chain = link_chain([("cache", self.cache), ("upstream", self.upstream)])
+        served = [Served(".", chain, (), cacheable=True)]
+        self.dispatcher = Dispatcher("dns://:53", served, stepper, any_class=True, wirecache=self.wirecache)
+        self.get = self.dispatcher.ready("udp").ipv4
+
+    def answer(self, datagram: bytes) -> object:
+        return self.dispatcher.answer(datagram, UDP, self.now)
+
+    def counts(self) -> dict[str, int]:
+        self.wirecache.fold()
+        counters = self.cache.listeners[0].counters
+        single = {
+            name: value.value for name in counters.__slots__ if isinstance(value := getattr(counters, name), Count)
+        }
+        return single | {kind: count.value for kind, count in counters.hits.items()} | {"asked": self.upstream.asked}
+
+
+messages = st.builds(
+    lambda name, flags, edns: with_opt(header(0x0100 | flags) + question(name), *edns),
+    st.sampled_from(NAMES),
+    st.sampled_from([0, 0, 0, 0x20, 0x10]),
+    st.sampled_from([(), (), (opt(),), (opt(1232, 0x8000),)]),
+)
+steps = st.lists(st.tuples(messages, st.sampled_from([0.0, 0.0, 0.0, 0.3, 0.7, 1.0, 9.0])), max_size=60)
+
+
+@pytest.mark.parametrize("line", ["cache", "cache 5 {\n keepttl\n}", "cache {\n denial 9984 4\n servfail 0\n}"])
+@given(taken=steps)
+@settings(max_examples=60)
+def test_both_say_the_same(line: str, taken: list[tuple[bytes, float]]) -> None:
+    async def told() -> None:
+        stepper = Stepper(asyncio.get_running_loop())
+        await asyncio.sleep(0)
+        asyncio.get_running_loop().call_soon(compare, stepper)
+        await asyncio.sleep(0)
+        stepper.close()
+
+    def compare(stepper: Stepper) -> None:
+        try:
+            plain, wired = Side(line, stepper), Side(line, stepper)
+            for datagram, passed in taken:
+                plain.now = wired.now = plain.now + passed
+                expected = plain.answer(datagram)
+                assert isinstance(expected, bytes)
+                given_again = wired.get(datagram, wired.now)
+                assert (given_again or wired.answer(datagram)) == expected
+            assert wired.counts() == plain.counts()
+        except BaseException as error:  # noqa: BLE001 - a callback's exceptions go nowhere
+            failures.append(error)
+
+    failures: list[BaseException] = []
+    asyncio.run(told())
+    for error in failures:
+        raise error
+
+
+def test_listeners_count_apart_and_share_what_is_kept() -> None:
+    async def told() -> None:
+        servers = (f"dns://127.0.0.1:{next(ports)}", f"dns://:{next(ports)}", "dns://[::1]:5300")
+        options = read_options(directive("cache"), ServerBlock((".",)))
+        cache = Cache(options, Store(1024, 1024), servers)
+        upstream = Upstream()
+
+        def pass_on(query: Query) -> object:
+            return upstream.resolve(query, pass_on)  # type: ignore[arg-type]
+
+        places = [("127.0.0.1", int(servers[0].rpartition(":")[2])), ("192.0.2.1", int(servers[1].rpartition(":")[2]))]
+        for host, port in [*places, ("::1", 5300)]:
+            for edns in (None, NO_DO, DO):
+                query = ask("a.example.org.", edns=edns)
+                query.client = Peer("udp", CLIENT, (host, port))
+                reply = await cache.resolve(query, pass_on)  # type: ignore[arg-type]
+                if not reply.validity.never:
+                    for tally in reply.tallies:
+                        tally.value += 10
+        seen = [(each.counters.requests.value, each.counters.misses.value) for each in cache.listeners]
+        assert seen == [(13, 2), (33, 0), (33, 0)]
+        assert upstream.asked == 2
+
+    asyncio.run(told())
+
+
+def test_given_again_for_a_second() -> None:
+    """A miss is not kept; a hit is, from the third time on, until its TTL changes."""
+    seen: list[object] = []
+
+    def asked(stepper: Stepper) -> None:
+        side = Side("cache", stepper)
+        datagram = header() + question("a.example.org.")
+        for passed in (0.0, 0.0, 0.0, 0.0, 0.9, 0.2, 0.0):
+            side.now += passed
+            seen.append(side.get(datagram, side.now) is not None)
+            side.answer(datagram)
+        seen.append(side.upstream.asked)
+
+    async def told() -> None:
+        stepper = Stepper(asyncio.get_running_loop())
+        await asyncio.sleep(0)
+        asyncio.get_running_loop().call_soon(asked, stepper)
+        await asyncio.sleep(0)
+        stepper.close()
+
+    asyncio.run(told())
+    assert seen == [False, False, False, True, True, False, True, 1]
