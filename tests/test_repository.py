@@ -27,10 +27,11 @@ def walk(folder: Path) -> Iterator[Path]:
 FILES = sorted(walk(ROOT))
 SOURCES = [path for path in FILES if path.suffix == ".py" and path.relative_to(ROOT).parts[0] in {"kubedns", "plugins"}]
 FENCED = re.compile(r"^```corefile\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+FENCE = re.compile(r"^ *```.*?^ *```$|`[^`\n]*`", re.DOTALL | re.MULTILINE)  # what is code, and no link
+PAGES = [path for path in FILES if path.suffix == ".md"]
 COREFILES = [
     (f"{path.relative_to(ROOT)}:{text.count(chr(10), 0, block.start()) + 1}", block[1])
-    for path in FILES
-    if path.suffix == ".md"
+    for path in PAGES
     for text in [path.read_text()]
     for block in FENCED.finditer(text)
 ]
@@ -47,6 +48,25 @@ def test_every_plugin_has_a_page(plugin: str) -> None:
     page = (ROOT / "docs" / "plugins" / f"{plugin}.md").read_text()
     assert re.match(rf"# {plugin}\b", page)
     assert "```corefile\n" in page
+
+
+@pytest.mark.parametrize("plugin", PLUGINS)
+def test_the_page_about_the_corefile_leads_to_every_plugin(plugin: str) -> None:
+    assert f"[{plugin}](plugins/{plugin}.md)" in (ROOT / "docs" / "corefile.md").read_text()
+
+
+@pytest.mark.parametrize("page", PAGES, ids=shown)
+def test_links_lead_somewhere(page: Path) -> None:
+    text = page.read_text()
+    links = re.findall(r"\]\((?!https?:)([^)\s#]*)(?:#([^)\s]+))?\)", FENCE.sub("", text))
+    for path, anchor in links:
+        target = (page.parent / path).resolve() if path else page
+        assert target.exists(), path
+        if anchor:
+            headings = re.findall(r"^#+ (.*)$", target.read_text(), re.MULTILINE)
+            assert anchor in {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}, (
+                anchor
+            )
 
 
 @pytest.mark.parametrize("plugin", PLUGINS)
