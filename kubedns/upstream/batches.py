@@ -16,6 +16,7 @@ from itertools import accumulate
 
 BATCH = 64  # datagrams a system call
 SLOT = 65536  # octets for each datagram: more than IPv4 or IPv6 can carry, so that nothing is cut
+STARTS = range(0, BATCH * SLOT, SLOT)
 SEND_BUFFER = 1 << 17  # octets that leave in one call
 
 
@@ -84,11 +85,8 @@ class Batches:
             if number in {errno.EAGAIN, errno.EINTR}:
                 return []
             raise OSError(number, os.strerror(number))
-        octets, at, found = self._in.octets, 0, []
-        for length in self._received[:count].tolist():
-            found.append(octets[at : at + length].tobytes())
-            at += SLOT
-        return found
+        octets, lengths = self._in.map, self._received[:count].tolist()
+        return [octets[at : at + length] for at, length in zip(STARTS, lengths, strict=False)]
 
     def send(self, sock: socket.socket, messages: list[bytes]) -> int:
         """Send at most BATCH messages; return how many the kernel took. Raises OSError where it took none."""
