@@ -38,6 +38,7 @@ class Settings:
     source: str = ""
     check: HealthCheck = field(default_factory=HealthCheck)
     check_by_tcp: bool = False
+    http_method: str = "POST"
 
     def over(self, opened: float, used: float, now: float) -> bool:
         """Tell whether what was opened and last used then is to be left."""

@@ -8,6 +8,7 @@ DURATIONS = tuple(0.00025 * 2**power for power in range(16))  # seconds
 SHORTEST = DURATIONS[0]
 MOST_RCODES = 40  # told apart: an upstream that makes them up must not make series without end
 OTHER = -1
+PROTOCOLS = ("udp", "tcp", "tcp-tls", "https")  # the last one is counted for tests alone, as CoreDNS shows none
 
 
 class Statistics:
@@ -21,8 +22,8 @@ class Statistics:
 
     def __init__(self) -> None:
         self.requests = 0
-        self.hits = {"udp": 0, "tcp": 0, "tcp-tls": 0}
-        self.misses = {"udp": 0, "tcp": 0, "tcp-tls": 0}
+        self.hits = dict.fromkeys(PROTOCOLS, 0)
+        self.misses = dict.fromkeys(PROTOCOLS, 0)
         self.health_failures = 0
         self.strays = 0
         self.durations: dict[int, list[float]] = {}

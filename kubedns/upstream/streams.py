@@ -46,13 +46,20 @@ class Streams:
     """Asks one name server over TCP, or over TLS if there is a context for it, in the running loop."""
 
     def __init__(
-        self, address: Address, settings: Settings, statistics: Statistics, tls: ssl.SSLContext | None
+        self,
+        address: Address,
+        settings: Settings,
+        statistics: Statistics,
+        tls: ssl.SSLContext | None,
+        kind: type[Connection] | None = None,
     ) -> None:
+        """`kind` is what speaks over a connection, by default DNS's own framing."""
         self.address = address
         self.settings = settings
         self.statistics = statistics
         self._tls = tls
-        self._protocol = "tcp" if tls is None else "tcp-tls"
+        self._kind = kind or Connection
+        self._protocol = self._kind.protocol or ("tcp" if tls is None else "tcp-tls")
         self._dial_time = DialTime()
         self._idle: deque[Connection] = deque()  # the one that is idle the longest first
         self._busy: dict[Connection, None] = {}  # in the order of their queries' deadlines
@@ -131,7 +138,7 @@ class Streams:
         address = self.address
         server_name = (address.server_name or address.host) if self._tls is not None else None
         _, connection = await asyncio.get_running_loop().create_connection(
-            lambda: Connection(self),
+            lambda: self._kind(self),
             address.host_and_scope,
             address.port,
             ssl=self._tls,
@@ -195,6 +202,9 @@ class Streams:
 class Connection(asyncio.Protocol):
     """One connection, and the query on it."""
 
+    answers_once = False  # whether nothing more comes after a message that is no reply to the query
+    protocol = ""  # under which its uses are counted, if not as TCP or TLS
+
     def __init__(self, streams: Streams) -> None:
         """`opened` and `used` are monotonic seconds."""
         self.opened = self.used = time.monotonic()
@@ -202,8 +212,9 @@ class Connection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._exchange: Exchange | None = None
         self._ident = b""
-        self._octets = b""
+        self._octets = b""  # that came and are no whole message yet
         self._reused = False
+        self.last = False  # whether the other side has said that it will take no more
 
     @property
     def deadline(self) -> float:
@@ -211,11 +222,10 @@ class Connection(asyncio.Protocol):
 
     def send(self, exchange: Exchange, *, reused: bool) -> None:
         """Send a query; on a `reused` connection that turns out to be closed it is asked once more on another."""
-        self._exchange, self._ident, self._reused = exchange, os.urandom(2), reused
+        self._exchange, self._reused = exchange, reused
         exchange.deadline = time.monotonic() + self._streams.settings.read_timeout
-        size = len(exchange.message) + len(self._ident)
         if self._transport is not None and not self._transport.is_closing():
-            self._transport.write(size.to_bytes(2, "big") + self._ident + exchange.message)
+            self._transport.write(self.framed(exchange.message))
         else:
             asyncio.get_running_loop().call_soon(self.connection_lost, None)
 
@@ -239,17 +249,32 @@ class Connection(asyncio.Protocol):
         if self._exchange is None:
             self.close()  # nobody asked
             return
-        octets = self._octets + data if self._octets else bytes(data)
-        at = 0
-        while len(octets) >= at + 2:
-            end = at + 2 + int.from_bytes(octets[at : at + 2], "big")
-            if len(octets) < end:
-                break
-            message = octets[at + 2 : end]
-            at = end
-            if self._exchange is not None:
-                self._take(self._exchange, message)
-        self._octets = octets[at:]
+        self._octets += data
+        while self._read_one():
+            pass
+
+    def _read_one(self) -> bool:
+        """Look at one more message, if there is one and somebody waits for it."""
+        exchange = self._exchange
+        message = self.next_message() if exchange is not None else None
+        if exchange is None or message is None:
+            return False
+        self._take(exchange, message)
+        return True
+
+    def framed(self, message: bytes) -> bytes:
+        """Draw an ID, and return the octets to send for a message that stands behind one."""
+        self._ident = os.urandom(2)
+        return (len(message) + len(self._ident)).to_bytes(2, "big") + self._ident + message
+
+    def next_message(self) -> bytes | None:
+        """Take the next message out of the octets that came, if it is whole."""
+        octets = self._octets
+        end = 2 + int.from_bytes(octets[:2], "big")
+        if len(octets) < 2 or len(octets) < end:  # noqa: PLR2004 - a length's octets
+            return None
+        self._octets = octets[end:]
+        return octets[2:end]
 
     def _take(self, exchange: Exchange, message: bytes) -> None:
         """Messages with another ID or another question are passed over."""
@@ -258,10 +283,15 @@ class Connection(asyncio.Protocol):
             found = match(message, exchange.question)
         if found is Match.OTHER:
             self._streams.statistics.strays += 1
+            if self.answers_once:
+                self.fail("no reply to this query")
             return
         self._exchange = None
         self.used = time.monotonic()
-        self._streams.done(self)
+        if self.last:
+            self.close()
+        else:
+            self._streams.done(self)
         if found is Match.REPLY:
             exchange.answered(message)
         else:

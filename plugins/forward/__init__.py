@@ -17,6 +17,8 @@ from plugins.forward.flight import Course, Flight, message_of
 from plugins.forward.hostnames import Resolved
 from plugins.forward.options import read_options
 
+PROTOCOLS = {"tls": None, "https": "http/1.1"}  # what is spoken inside TLS
+
 if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable, Sequence
@@ -155,11 +157,13 @@ def _source(destination: Destination, options: Options, shared: Shared) -> _One 
     settings = replace(options.settings, check_by_tcp=options.force_tcp)
 
     def make(address: Address) -> NameServer:
-        if address.transport != "tls":
+        if address.transport == "dns":
             return NameServer(address, settings)
         named = destination.name if isinstance(destination, HostName) else ""
         name = address.server_name or options.server_name or named
-        return NameServer(address._replace(server_name=name), settings, options.tls.made())
+        return NameServer(
+            address._replace(server_name=name), settings, options.tls.context(PROTOCOLS[address.transport])
+        )
 
     key = ("forward", destination, settings, options.tls, options.server_name)
     if isinstance(destination, Address):

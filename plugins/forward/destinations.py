@@ -67,7 +67,7 @@ def read_destination(word: Word) -> Address | HostName | File:
         raise word.error(text, "write an address, with tls:// before it if it takes TLS", Kind.BARE)
     if address is not None and found is not None:
         scope = server_name if scheme == "dns" and ":" in address else ""
-        return _supported(Address(address, port, scheme, server_name if scheme != "dns" else "", scope), word)
+        return Address(address, port, scheme, server_name if scheme != "dns" else "", scope)
     path = Path(word.text)
     with contextlib.suppress(OSError, ValueError):
         if path.is_file():
@@ -76,16 +76,10 @@ def read_destination(word: Word) -> Address | HostName | File:
     if found is None or not NAME.fullmatch(host) or len(host) > LONGEST_NAME or host.rstrip(".").isdigit():
         text = f"not an IP address, file, or valid domain: {quote(word.text)}"
         raise word.error(text, "write an address, as in 10.0.0.1 or [2001:db8::1]:53, or a file's path", Kind.BARE)
-    return _supported(HostName(host.rstrip("."), port, scheme, server_name if scheme != "dns" else "", word), word)
+    return HostName(host.rstrip("."), port, scheme, server_name if scheme != "dns" else "", word)
 
 
 Destination = Address | HostName | File
-
-
-def _supported(destination: Address | HostName, word: Word) -> Address | HostName:
-    if destination.transport == "https":
-        raise word.error("transport https:// is not supported yet", "ask the same server by tls://", Kind.BARE)
-    return destination
 
 
 def _split(text: str, default: int) -> tuple[str, int, str] | None:

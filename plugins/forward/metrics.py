@@ -78,7 +78,7 @@ def _connections(every: list[tuple[str, Statistics]], labels: dict[str, str]) ->
     for to, counts in every:
         for family, numbers in ((hits, counts.hits), (misses, counts.misses)):
             for protocol, number in numbers.items():
-                if number:
+                if number and protocol != "https":
                     series = {**labels, "proto": protocol, "to": to}
                     family.add_sample(f"{family.name}_total", series, number)
     yield from (hits, misses)

@@ -224,9 +224,9 @@ def _read_timeout(options: Options, line: Property) -> None:
     _set(options, read_timeout=seconds)
 
 
-def _doh_method(_: Options, line: Property) -> None:
-    word = _first(line)
-    readers.choice(word, ("GET", "POST"), "doh_method must be either POST or GET", Kind.BARE)
+def _doh_method(options: Options, line: Property) -> None:
+    method = readers.choice(_first(line), ("GET", "POST"), "doh_method must be either POST or GET", Kind.BARE)
+    _set(options, http_method=method)
 
 
 def _policy(options: Options, line: Property) -> None:

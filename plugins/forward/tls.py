@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import ssl
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from kubedns.corefile import readers
@@ -14,7 +14,7 @@ from kubedns.corefile.files import reason
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from kubedns.corefile.values import Property, Word
+    from kubedns.corefile.values import Property
 
 MOST_FILES = 3
 
@@ -27,11 +27,19 @@ class TlsFiles:
     certificate: Path | None = None
     key: Path | None = None
     digest: str = ""
-    context: ssl.SSLContext | None = field(default=None, compare=False)
 
-    def made(self) -> ssl.SSLContext:
-        """Return what connections are made with; the system's own authorities, unless there is another."""
-        return self.context if self.context is not None else _context(None)
+    def context(self, protocol: str | None = None) -> ssl.SSLContext:
+        """Return what connections are made with; the system's own authorities, unless there is another.
+
+        `protocol` is what is spoken inside (RFC 7301). Raises ssl.SSLError and OSError, but not after read_tls().
+        """
+        context = ssl.create_default_context(cafile=self.authority)
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        if self.certificate is not None:
+            context.load_cert_chain(self.certificate, self.key)
+        if protocol is not None:
+            context.set_alpn_protocols([protocol])
+        return context
 
 
 def read_tls(line: Property, root: Path) -> TlsFiles:
@@ -48,31 +56,17 @@ def read_tls(line: Property, root: Path) -> TlsFiles:
             first_of_pair = len(words) > 1 and word is not words[-1] or len(words) == 2  # noqa: PLR2004, RUF021
             text = f"could not load TLS cert: {why}" if first_of_pair else f"error reading {root / word.text}: {why}"
             raise word.error(text, "let the server read it, or name another file", Kind.BARE) from None
-    authority_word = words[-1] if len(words) in {1, MOST_FILES} else None
-    context = _with_authority(authority_word, root)
-    certificate = key = None
-    if len(words) > 1:
-        certificate, key = root / words[0].text, root / words[1].text
-        try:
-            context.load_cert_chain(certificate, key)
-        except (ssl.SSLError, OSError) as error:
-            cure = "write the certificate's PEM file, then the file with its key, which must not be encrypted"
-            raise words[0].error(f"could not load TLS cert: {error}", cure, Kind.BARE) from None
-    authority = root / authority_word.text if authority_word is not None else None
-    return TlsFiles(authority, certificate, key, digest.hexdigest(), context)
-
-
-def _with_authority(word: Word | None, root: Path) -> ssl.SSLContext:
+    authority = root / words[-1].text if len(words) in {1, MOST_FILES} else None
+    certificate, key = (root / words[0].text, root / words[1].text) if len(words) > 1 else (None, None)
     try:
-        return _context(root / word.text if word is not None else None)
+        TlsFiles(authority).context()
     except ssl.SSLError as error:
-        if word is None:
-            raise
         cure = "name a PEM file that holds the authority's certificate"
-        raise word.error(f"could not read root certs: {error.reason or error}", cure, Kind.BARE) from None
-
-
-def _context(authority: Path | None) -> ssl.SSLContext:
-    context = ssl.create_default_context(cafile=authority)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    return context
+        raise line.last.error(f"could not read root certs: {error.reason or error}", cure, Kind.BARE) from None
+    files = TlsFiles(authority, certificate, key, digest.hexdigest())
+    try:
+        files.context()
+    except (ssl.SSLError, OSError) as error:
+        cure = "write the certificate's PEM file, then the file with its key, which must not be encrypted"
+        raise words[0].error(f"could not load TLS cert: {error}", cure, Kind.BARE) from None
+    return files

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 from typing import TYPE_CHECKING
 
 import pytest
@@ -52,7 +53,12 @@ ERRORS = [
         "'quic' is not supported as a destination protocol in forward: quic://[2001:db8::1]:8853",
         id="quic",
     ),
-    pytest.param("forward . https://10.0.0.1", "2:11", "transport https:// is not supported yet", id="https"),
+    pytest.param(
+        "forward . https://10.0.0.1/dns-query",
+        "2:11",
+        'not an IP address, file, or valid domain: "https://10.0.0.1/dns-query"',
+        id="a path",
+    ),
     pytest.param(
         "forward . 10.0.0.1 10.0.0.1:port",
         "2:20",
@@ -165,6 +171,8 @@ def test_all_errors_are_told() -> None:
         ("tls://1.2.3.4", Address("1.2.3.4", 853, "tls")),
         ("tls://10.0.0.1%dns.test:8853", Address("10.0.0.1", 8853, "tls", "dns.test")),
         ("tls://[2001:db8::1%dns.test]:8853", Address("2001:db8::1", 8853, "tls", "dns.test")),
+        ("https://10.0.0.1", Address("10.0.0.1", 443, "https")),
+        ("https://[2001:db8::1%dns.test]:8443", Address("2001:db8::1", 8443, "https", "dns.test")),
         ("tls://::1%dns.test", Address("::1", 853, "tls", "dns.test")),
     ],
 )
@@ -256,7 +264,7 @@ def test_everything() -> None:
     assert (options.force_tcp, options.prefer_udp, options.next_on_nodata, options.failfast) == (True,) * 4
     settings = options.settings
     assert (settings.expire, settings.max_age, settings.most_idle, settings.read_timeout) == (60, 120, 3, 0.5)
-    assert settings.source == "10.1.1.1"
+    assert (settings.source, settings.http_method) == ("10.1.1.1", "GET")
     assert settings.check == HealthCheck(5, recursion_desired=False, name=name("example.net"))
     assert (options.max_fails, options.most_attempts, options.max_concurrent) == (5, 0, 1000)
     assert (options.next, options.failover, options.policy) == (frozenset({3, 2}), frozenset({5, 4}), "round_robin")
@@ -275,7 +283,7 @@ def test_tls_files(files: str, tmp_path: Path) -> None:
     make_certificates(tmp_path)
     paths = {"ca": tmp_path / "ca.crt", "cert": tmp_path / "apiserver.crt", "key": tmp_path / "apiserver.key"}
     options = read(option("tls " + " ".join(str(paths[each]) for each in files.split())))
-    assert options.tls.made() is options.tls.made()
+    assert options.tls.context("http/1.1").minimum_version == ssl.TLSVersion.TLSv1_2
     again = read(option("tls " + " ".join(str(paths[each]) for each in files.split())))
     assert options.tls == again.tls
     make_certificates(tmp_path)
