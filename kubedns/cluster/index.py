@@ -137,6 +137,7 @@ class Index:
     def mark_synced(self) -> None:
         """Say that every kind has been delivered in full once."""
         self.synced = True
+        self._renew_token()  # what was not known is not there
         if self._watcher is not None:
             self._watcher(None, "", "", None)
 
@@ -279,12 +280,15 @@ class Index:
                 token.stale = True
 
     def _changed(self, kind: Kind, key: Key, new: Object | None, *, counts: bool) -> None:
-        self._token.stale = True
-        self._token = Token()
+        self._renew_token()
         if counts:
             self.serial = int(self._now())
         if self._watcher is not None:
             self._watcher(kind, *key, new)
+
+    def _renew_token(self) -> None:
+        self._token.stale = True
+        self._token = Token()
 
 
 def _exchange(objects: dict[Key, _Held], key: Key, new: _Held | None) -> _Held | None:

@@ -96,8 +96,9 @@ class Zone:
             self._negative.clear()
         reply = self._negative.get(rcode)
         if reply is None:
-            # No token tells when the cluster has been read: SERVFAIL holds for the one query.
-            validity = NEVER if rcode == Rcode.SERVFAIL else self._while_unchanged()
+            validity = self._while_unchanged()
+            if rcode == Rcode.SERVFAIL:  # for the one query alone, whatever keeps its octets
+                validity = Validity(NEVER.until, validity.tokens)
             reply = Reply((), [self._soa()], rcode=rcode, flags=AA, validity=validity, suffix=self.origin)
             self._negative[rcode] = reply
         return reply

@@ -401,5 +401,5 @@ def test_what_is_there_before_all_is_read_is_answered() -> None:
     running.index.synced = False
     assert running.ask("web.default~ A") == reply("@ A 10.96.0.20")
     assert running.ask("nosuch.default~ A") == negative("SERVFAIL")
-    running.index.synced = True
+    running.index.mark_synced()
     assert running.ask("nosuch.default~ A") == NXDOMAIN
