@@ -1,12 +1,13 @@
 # `make` or `make help` lists the targets.
 PYTHON ?= python3
 FUZZ_SECONDS ?= 60
+CHANGES_SECONDS ?= 60
 VENV := .venv
 BIN := $(VENV)/bin
 CODE := $(wildcard kubedns plugins tests bench tools)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev run test e2e check format fuzz soak bench lock clean
+.PHONY: help setup setup-dev run test e2e check format fuzz changes soak bench lock clean
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -54,10 +55,15 @@ $(VENV)/.fuzz: requirements/fuzz.txt $(VENV)/.dev
 	tools/venv.sh $(VENV) "$(PYTHON)" requirements/fuzz.txt
 	@touch $@
 
-soak: setup-dev  ## Fuzz for ten minutes, reload a hundred times under load, 20 rollouts and 50 edits in a cluster
+changes: setup-dev  ## Change a large cluster a hundred times a second for CHANGES_SECONDS (60)
+	@tools/debian-packages.sh
+	$(BIN)/python -m tests.soak.changes --seconds $(CHANGES_SECONDS)
+
+soak: setup-dev  ## Fuzz for ten minutes, 100 reloads under load, 20 rollouts and 50 edits in a cluster, 60,000 changes
 	$(MAKE) --no-print-directory fuzz FUZZ_SECONDS=600
 	KUBEDNS_RELOADS=100 $(BIN)/python -m pytest -q tests/end_to_end/test_reload_under_load.py
 	KUBEDNS_E2E_ROLLOUTS=20 KUBEDNS_E2E_EDITS=50 $(MAKE) --no-print-directory e2e
+	$(MAKE) --no-print-directory changes CHANGES_SECONDS=600
 
 bench: setup-dev  ## Measure CPU, latency and memory
 	@tools/debian-packages.sh
