@@ -25,7 +25,7 @@ from bench.measure import (
     measure_flood,
     measure_rate,
 )
-from bench.ours import CACHED_FORM, KUBEADM_FORM, Form, Kubedns, corefile, only, start_echo, supported_directives
+from bench.ours import CACHED_FORM, KUBEADM_FORM, Form, Kubedns, corefile, only, start_echo
 from bench.pace import Pacer
 from bench.picture import draw
 from bench.processes import BenchError, Server
@@ -157,7 +157,7 @@ class Bench:
             ours.append(self._start_kubedns(stack, name, form, upstream.port))
         first = ours[1]
         assert isinstance(first, Kubedns)  # noqa: S101 - made above
-        self.corefile = corefile(self._form, first.ports, supported_directives())
+        self.corefile = corefile(self._form, first.ports)
         others = []
         for peer in self.peers:
             server = stack.enter_context(peer.start(FOLDER, self._core, upstream.port, kubeconfig))

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from bench import cluster
-from bench.processes import HOST, ROOT, BenchError, Server, encode_query, on_core
+from bench.processes import HOST, BenchError, Server, encode_query, on_core
 from tests.end_to_end.server import Ports
 from tests.fakes.apiserver import APIServer
 
@@ -73,21 +73,10 @@ def following(api: APIServer, folder: Path, core: int) -> Iterator[Server]:
     with Ports() as ports:
         numbers = {name: ports.take() for name in ("port", "health", "ready", "metrics")}
         text = COREFILE.format(kubeconfig=api.kubeconfig(folder / "kubeconfig"), **numbers)
-        if "cache" not in _plugins():
-            text = text.replace("    cache 30\n", "")
         path.write_text(text, encoding="ascii")
         command = [sys.executable, "-m", "kubedns", "-conf", str(path)]
         with Server("kubedns", numbers["port"], core, command, folder / "scale.log") as server:
             yield server
-
-
-def _plugins() -> list[str]:
-    done = subprocess.run(
-        [sys.executable, "-m", "kubedns", "-plugins"], capture_output=True, text=True, check=False, cwd=ROOT
-    )
-    if done.returncode:
-        raise BenchError(f"kubedns -plugins failed:\n{done.stderr}")
-    return done.stdout.split()
 
 
 def service(name: str, address: str) -> dict[str, Any]:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from bench import cluster
-from bench.processes import ALL, HOST, ROOT, BenchError, Server, free_ports
+from bench.processes import ALL, HOST, Server, free_ports
 from bench.questions import KEPT, Needs
 
 if TYPE_CHECKING:
@@ -47,8 +46,8 @@ KUBEADM_FORM = Form()
 CACHED_FORM = Form(cache="")
 
 
-def corefile(form: Form, ports: Ports, supported: frozenset[str]) -> str:
-    """Return kubeadm's Corefile, as far as the server has its directives.
+def corefile(form: Form, ports: Ports) -> str:
+    """Return kubeadm's Corefile, or the form's directives of it.
 
     `health` is without its lameduck, which is for the end alone: a benchmark has no time to wait for it.
     """
@@ -66,19 +65,8 @@ def corefile(form: Form, ports: Ports, supported: frozenset[str]) -> str:
         "reload": "reload",
         "loadbalance": "loadbalance",
     }
-    chosen = supported if form.only is None else supported & form.only
-    lines = [f"    {text}\n" for name, text in directives.items() if name in chosen]
+    lines = [f"    {text}\n" for name, text in directives.items() if form.only is None or name in form.only]
     return f".:{ports.dns} {{\n{''.join(lines)}}}\n"
-
-
-def supported_directives() -> frozenset[str]:
-    """Ask the server which plugins it has."""
-    done = subprocess.run(
-        [sys.executable, "-m", "kubedns", "-plugins"], capture_output=True, text=True, check=False, cwd=ROOT
-    )
-    if done.returncode:
-        raise BenchError(f"kubedns -plugins failed:\n{done.stderr}")
-    return frozenset(line.removeprefix("dns.") for line in done.stdout.split())
 
 
 class Kubedns(Server):
@@ -86,17 +74,16 @@ class Kubedns(Server):
 
     def __init__(self, name: str, core: int, form: Form, upstream: int, folder: Path) -> None:
         """The cluster is read from `folder`/cluster.json unless the form has a kubeconfig."""
-        supported = supported_directives()
         self.ports = Ports.choose(upstream)
         own = folder / name.replace(", ", "-").replace(" ", "-")
         own.mkdir(exist_ok=True)
         path = own / "Corefile"
-        path.write_text(corefile(form, self.ports, supported), encoding="utf-8")
+        path.write_text(corefile(form, self.ports), encoding="utf-8")
         command = [sys.executable, "-m", "kubedns", "-conf", str(path)]
         if form.kubeconfig is None:
             command += ["--manifests", str(folder / "cluster.json")]
         super().__init__(name, self.ports.dns, core, command, own / "log")
-        self.gives = ALL if "forward" in supported else ALL - {Needs.UPSTREAM}
+        self.gives = ALL if form.only is None or "forward" in form.only else ALL - {Needs.UPSTREAM}
 
     @property
     def metrics_url(self) -> str:

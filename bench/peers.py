@@ -10,7 +10,7 @@ import os
 import re
 import shutil
 import subprocess
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from bench.ours import CACHED_FORM, KUBEADM_FORM, TTL, Ports, corefile
@@ -27,9 +27,6 @@ if TYPE_CHECKING:
 LARGEST = 4096
 RECORDS = frozenset({Needs.RECORDS})
 FORWARDING = frozenset({Needs.RECORDS, Needs.UPSTREAM})
-COREDNS_DIRECTIVES = frozenset(
-    {"errors", "health", "ready", "kubernetes", "prometheus", "forward", "cache", "loop", "reload", "loadbalance"}
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,8 +166,7 @@ def _coredns(form: Form) -> Callable[[Place], list[str]]:
     def prepare(place: Place) -> list[str]:
         health, ready, metrics = free_ports(3)
         ports = Ports(place.port, health, ready, metrics, place.upstream)
-        followed = type(form)(cache=form.cache, kubeconfig=place.kubeconfig)
-        return ["-conf", _write(place, corefile(followed, ports, COREDNS_DIRECTIVES))]
+        return ["-conf", _write(place, corefile(replace(form, kubeconfig=place.kubeconfig), ports))]
 
     return prepare
 
