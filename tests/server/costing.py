@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import socket
 import sys
 import time
 import tracemalloc
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from kubedns.corefile.parse import parse
 from kubedns.listeners.sockets import open_udp
@@ -24,11 +25,13 @@ from kubedns.wire.reply import HIGHEST_HEADER_RCODE
 from tests.wire.asking import UDP
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+    from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
     from pathlib import Path
     from types import FrameType
 
     from kubedns.wire.numbers import Rcode
+
+Result = TypeVar("Result")
 
 TIME_ENOUGH = 10.0  # seconds
 LARGEST = 4096
@@ -119,9 +122,20 @@ class Served:
 
         What is allocated before it is `traced` is not seen to go.
         """
-        done: asyncio.Future[Octets] = asyncio.get_running_loop().create_future()
-        asyncio.get_running_loop().call_soon(lambda: done.set_result(self._octets(messages)))
-        return await done
+        return await _called_back(lambda: self._octets(messages))
+
+    async def blocks(self, messages: Iterable[bytes]) -> int:
+        """Return how many blocks of memory messages leave allocated."""
+        return await _called_back(lambda: self._blocks(messages))
+
+    def _blocks(self, messages: Iterable[bytes]) -> int:
+        ready, answer, now = self.dispatcher.ready("udp").ipv4, self.dispatcher.answer, time.monotonic()
+        gc.collect()
+        before = sys.getallocatedblocks()
+        for message in messages:
+            assert ready(message, now) or answer(message, UDP, now)
+        gc.collect()
+        return sys.getallocatedblocks() - before
 
     def _octets(self, messages: Iterable[bytes]) -> Octets:
         ready, answer, client = self.dispatcher.ready("udp").ipv4, self.dispatcher.answer, UDP
@@ -134,6 +148,21 @@ class Served:
             most = max(most, tracemalloc.get_traced_memory()[1] - current)
             count += 1
         return Octets((tracemalloc.get_traced_memory()[0] - before) / count, most)
+
+
+async def _called_back(work: Callable[[], Result]) -> Result:
+    """Return what a function returns when the loop calls it, as it calls a listener: outside any task."""
+    loop = asyncio.get_running_loop()
+    done: asyncio.Future[Result] = loop.create_future()
+
+    def call() -> None:
+        try:
+            done.set_result(work())
+        except Exception as error:  # noqa: BLE001 - whoever waits gets it
+            done.set_exception(error)
+
+    loop.call_soon(call)
+    return await done
 
 
 @asynccontextmanager
