@@ -15,7 +15,6 @@ from kubedns.wire.numbers import (
     QR,
     Opcode,
     Rcode,
-    RRClass,
     RRType,
 )
 
@@ -111,9 +110,9 @@ class Query:
         asked._labels = self._labels  # noqa: SLF001 - one of its own kind
         return asked
 
-    def ask(self, wire: bytes, rrtype: int) -> "Query":
-        """Return the same client's query for another name and type, of class IN as in CoreDNS, with the same EDNS."""
-        question = wire + rrtype.to_bytes(2, "big") + RRClass.IN.to_bytes(2, "big")
+    def ask(self, wire: bytes, rrtype: int, rrclass: int | None = None) -> "Query":
+        """Return the same client's query for another name and type, of the same EDNS, and class if none is given."""
+        question = wire + rrtype.to_bytes(2, "big") + (rrclass or self.rrclass).to_bytes(2, "big")
         asked = Query(self.id, self.flags, question, self.client, self.edns, self.size)
         asked.lookup = self.lookup
         return asked

@@ -9,7 +9,7 @@ from kubedns.answers.table import Answers, Table
 from kubedns.plugin.interfaces import local_addresses
 from kubedns.plugin.zones import Fallthrough, Zones
 from kubedns.wire.name import ROOT, is_within, labels
-from kubedns.wire.numbers import AA, TC, Rcode, RRType
+from kubedns.wire.numbers import AA, TC, Rcode, RRClass, RRType
 from kubedns.wire.records import RR, cname
 from kubedns.wire.reply import Reply
 from kubedns.wire.validity import Validity
@@ -196,7 +196,7 @@ class Chase:
             return ()
         token = nested.set(depth + 1)
         try:
-            reply = await self._query.lookup(self._query.ask(target, self._query.rrtype))
+            reply = await self._query.lookup(self._query.ask(target, self._query.rrtype, RRClass.IN))
         finally:
             nested.reset(token)
         self.flags |= reply.flags & TC
