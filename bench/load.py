@@ -41,13 +41,16 @@ class Asker:
 
     core: int
     files: Files
+    clients: int = CLIENTS
+    from_port: int = 0  # and those behind it; 0: any
 
     def full_load(self, server: Server, kind: Kind, seconds: float) -> Run:
         """Ask as fast as the server answers. Raises BenchError if it does not."""
         command = ["dnsperf", "-s", HOST, "-p", str(server.port), "-d", str(self.files.file(kind))]
-        command += ["-l", f"{seconds:g}", "-c", str(CLIENTS), "-T", "1"]
+        command += ["-l", f"{seconds:g}", "-c", str(self.clients), "-T", "1"]
         command += ["-q", str(OUTSTANDING_TCP), "-m", "tcp"] if kind.tcp else ["-q", str(OUTSTANDING)]
         command += ["-e"] if kind.edns else []
+        command += ["-x", str(self.from_port)] if self.from_port else []
         before = server.cpu()
         with on_core(self.core):
             done = subprocess.run(command, capture_output=True, text=True, check=False)

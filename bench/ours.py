@@ -35,11 +35,12 @@ class Ports:
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """What differs between Corefiles: the rest of `cache 30`'s line, a kubeconfig, and which directives are left."""
+    """What differs between Corefiles: `cache 30`'s rest, a kubeconfig, which directives are left, workers."""
 
     cache: str = UNCACHED
     kubeconfig: Path | None = None
     only: frozenset[str] | None = None
+    workers: int = 1
 
 
 KUBEADM_FORM = Form()
@@ -52,6 +53,8 @@ def corefile(form: Form, ports: Ports) -> str:
     `health` is without its lameduck, which is for the end alone: a benchmark has no time to wait for it.
     """
     kubeconfig = f"        kubeconfig {form.kubeconfig}\n" if form.kubeconfig else ""
+    if form.workers > 1:
+        kubeconfig += "        startup_timeout 60s\n"  # what is there when workers are forked they share
     directives = {
         "errors": "errors",
         "health": f"health {HOST}:{ports.health}",
@@ -66,6 +69,8 @@ def corefile(form: Form, ports: Ports) -> str:
         "loadbalance": "loadbalance",
     }
     lines = [f"    {text}\n" for name, text in directives.items() if form.only is None or name in form.only]
+    if form.workers > 1:
+        lines.append(f"    multisocket {form.workers}\n")
     return f".:{ports.dns} {{\n{''.join(lines)}}}\n"
 
 

@@ -87,21 +87,21 @@ class Server:
 
     def cpu(self) -> float:
         """Return the seconds of CPU, user and system, that it and its children have used."""
-        return sum(map(_cpu, self._pids()))
+        return sum(map(_cpu, self.pids()))
 
     def waited(self) -> float:
         """Return the seconds that it was ready to run and had no core: what others on the machine cost it."""
-        return sum(_waited(pid) for pid in self._pids())
+        return sum(_waited(pid) for pid in self.pids())
 
     def memory(self) -> Memory:
         now = peak = 0
-        for pid in self._pids():
+        for pid in self.pids():
             status = _read(Path(f"/proc/{pid}/status"))
             now += _kibibytes("VmRSS", status)
             peak += _kibibytes("VmHWM", status)
         return Memory(now * 1024, peak * 1024)
 
-    def _pids(self) -> list[int]:
+    def pids(self) -> list[int]:
         """Return the process and all below it, as they are now."""
         children: dict[int, list[int]] = {}
         for folder in Path("/proc").iterdir():

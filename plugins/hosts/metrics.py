@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from plugins.hosts import Hosts
 
 
+ENTRIES = "coredns_hosts_entries"
+metrics.alike.add(ENTRIES)  # each process reads the same file
+
+
 def families(plugins: Iterable[Hosts]) -> Iterator[Metric]:
     """Yield the two families. Of several plugins with one file the last one's entries count, as in CoreDNS.
 
@@ -29,7 +33,7 @@ def families(plugins: Iterable[Hosts]) -> Iterator[Metric]:
         if plugin.file.last_reading > readings:
             modified, readings = plugin.file.modified, plugin.file.last_reading
     text = "Pairs of name and address, and of address and name, in hosts files and in the Corefile."
-    family = GaugeMetricFamily("coredns_hosts_entries", text, labels=["hostsfile"])
+    family = GaugeMetricFamily(ENTRIES, text, labels=["hostsfile"])
     for path, number in entries.items():
         family.add_metric([path], number)
     yield family

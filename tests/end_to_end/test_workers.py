@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
+import sys
 import time
 from contextlib import contextmanager
 from functools import partial
@@ -18,6 +20,7 @@ from tests.end_to_end.http import Answer, get, wait_for
 from tests.end_to_end.server import COMMAND, PATIENCE, SAMPLE, Ports, Server, run, serving
 from tests.end_to_end.workers import (
     CLIENTS,
+    PATCHED,
     QUESTION,
     Load,
     ask_from_many,
@@ -56,9 +59,10 @@ def corefile(port: int, sockets: int | None, *more: str, who: str = "") -> str:
 
 
 @contextmanager
-def running(folder: Path, text: str, *flags: str) -> Iterator[Server]:
-    """Yield a server; nothing that it started may outlive it."""
-    with serving(folder, text, "-plugin-dir", write_plugin(folder), *flags) as server:
+def running(folder: Path, text: str, *flags: str, patch: str = "") -> Iterator[Server]:
+    """Yield a server; nothing that it started may outlive it. `patch` sets constants: see PATCHED."""
+    command = (sys.executable, "-c", PATCHED, patch) if patch else COMMAND
+    with serving(folder, text, "-plugin-dir", write_plugin(folder), *flags, command=command) as server:
         yield server
         below = children(server.process.pid)
         assert server.end() == 0
@@ -127,6 +131,56 @@ def test_workers_that_die_all_the_time_are_made_with_a_pause(ports: Ports, tmp_p
         for _ in range(6):
             ask(port, compose("die.example.org", "TXT"), timeout=0.2)
         server.output.wait_for(r"another takes its place in \d")
+        until(lambda: len(who_answers(port)) == 2)
+
+
+def test_a_worker_that_says_nothing_is_ended_and_replaced(ports: Ports, tmp_path: Path) -> None:
+    port = ports.take()
+    with running(tmp_path, corefile(port, 2), patch="member:PATIENCE:2 crew:ROUND:0.2") as server:
+        before = who_answers(port)
+        victim = min(before)
+        os.kill(victim, signal.SIGSTOP)
+        server.output.wait_for(f"worker {victim} has said nothing for 2 s")
+        server.output.wait_for(f"worker {victim} was ended by SIGKILL: another takes its place")
+        until(lambda: len(who_answers(port)) == 2)
+        assert max(before) in who_answers(port)
+
+
+def test_a_worker_that_does_not_read_changes_is_replaced_before_they_fill_memory(ports: Ports, tmp_path: Path) -> None:
+    port, manifests = ports.take(), tmp_path / "cluster.json"
+    text = corefile(port, 2, "kubernetes cluster.local")
+    manifests.write_text(json.dumps(services(1)))
+    flags = ("-manifests", str(manifests))
+    with running(tmp_path, text, *flags, patch="member:MOST_WAITING:100000 member:PATIENCE:600") as server:
+        victim = min(who_answers(port))
+        os.kill(victim, signal.SIGSTOP)
+        for last in range(2, 100):
+            manifests.write_text(json.dumps(services(last)))
+            if f"worker {victim} has not read" in server.output.text:
+                break
+            time.sleep(0.3)
+        server.output.wait_for(f"worker {victim} was ended by SIGKILL: another takes its place")
+        until(lambda: len(who_answers(port)) == 2)
+        until(partial(all_say, port, compose("s1999.shop.svc.cluster.local"), f"10.7.207.{last}"))
+
+
+def services(last: int) -> dict[str, object]:
+    """Return two thousand Services, all of which change with a number."""
+    items = [service(f"s{number}", f"10.{number // 256}.{number % 256}.{last}") for number in range(2000)]
+    return {"apiVersion": "v1", "kind": "List", "items": items}
+
+
+def test_others_answer_while_no_worker_can_be_made(ports: Ports, tmp_path: Path) -> None:
+    port = ports.take()
+    with running(tmp_path, corefile(port, 2)) as server:
+        victim, other = sorted(who_answers(port))
+        (tmp_path / "dying").touch()
+        kill(victim)
+        server.output.wait_for(r"ended with status 7 while it started")
+        server.output.wait_for(r"ended with status 7: another takes its place in [1-5]\.\d s")
+        assert who_answers(port) == {other}
+        assert None not in ask_from_many(port)
+        (tmp_path / "dying").unlink()
         until(lambda: len(who_answers(port)) == 2)
 
 

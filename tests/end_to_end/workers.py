@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 WHO = """
 import asyncio
 import os
-import time
+from pathlib import Path
 
 from kubedns.wire.records import txt
 from kubedns.wire.reply import Reply
@@ -42,7 +42,7 @@ class Who:
         self.asked = 0
 
     async def start(self):
-        if self.texts == ("dies",):
+        if self.texts == ("dies",) or Path("dying").exists():
             os._exit(7)
 
     def ready(self):
@@ -52,8 +52,6 @@ class Who:
         first = query.labels[0]
         if first == b"die":
             os._exit(9)
-        if first == b"hang":
-            time.sleep(60)
         if first == b"slow":
             await asyncio.sleep(1)
         return Reply([txt(query.spelled, f"{os.getpid()} {self.role}", 0)])
@@ -61,6 +59,16 @@ class Who:
     async def stop(self):
         if self.texts == ("fails",):
             raise OSError("cannot stop")
+"""
+# The server's command, with one of its constants changed: module, name, value.
+PATCHED = """
+import importlib
+import sys
+from kubedns.__main__ import main
+for change in sys.argv.pop(1).split():
+    module, name, value = change.split(":")
+    setattr(importlib.import_module(f"kubedns.server.workers.{module}"), name, float(value))
+main()
 """
 QUESTION = compose("who.example.org", "TXT")
 CLIENTS = 24  # sockets, each of a port of its own: what the kernel chooses a worker by

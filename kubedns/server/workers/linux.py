@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
+PR_SET_PDEATHSIG, PR_SET_NAME, PR_SET_CHILD_SUBREAPER = 1, 15, 36
 SO_ATTACH_REUSEPORT_CBPF, SO_DETACH_REUSEPORT_BPF = 51, 68
 # Classic BPF (linux/filter.h): load a number, take it modulo, skip instructions unless it equals another, return one.
 LOAD_ABSOLUTE, MODULO, IF_EQUAL, RETURN = 0x20, 0x94, 0x15, 0x06
@@ -21,18 +21,23 @@ INSTRUCTION = struct.Struct("=HBBI")
 PROGRAM = struct.Struct("@HP")  # instructions, where they are
 
 
-def _prctl(option: int, value: int) -> None:
-    ctypes.CDLL(None, use_errno=True).prctl(option, ctypes.c_ulong(value), 0, 0, 0)
+def _prctl(option: int, value: ctypes.c_ulong | ctypes.c_char_p) -> None:
+    ctypes.CDLL(None).prctl(option, value, ctypes.c_ulong(0), ctypes.c_ulong(0), ctypes.c_ulong(0))
+
+
+def take_name(name: str) -> None:
+    """Be called so in lists of processes; 15 characters are shown."""
+    _prctl(PR_SET_NAME, ctypes.c_char_p(name.encode("ascii")))
 
 
 def end_with_parent() -> None:
     """Have the kernel kill this process when its parent ends."""
-    _prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    _prctl(PR_SET_PDEATHSIG, ctypes.c_ulong(signal.SIGKILL))
 
 
 def adopt_descendants() -> None:
     """Have the kernel make this process the parent of all below it whose own parents end."""
-    _prctl(PR_SET_CHILD_SUBREAPER, 1)
+    _prctl(PR_SET_CHILD_SUBREAPER, ctypes.c_ulong(1))
 
 
 def steer(sock: socket.socket, chosen: Sequence[int]) -> None:

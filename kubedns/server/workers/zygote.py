@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from kubedns import log
 from kubedns.plugin.registry import PluginError, find_plugins
 from kubedns.server.workers.channel import WaitingChannel
-from kubedns.server.workers.linux import end_with_parent
+from kubedns.server.workers.linux import end_with_parent, take_name
 from kubedns.server.workers.messages import Begin, Failed, Follow, Forget, Fork, Forked, Take, unpickled
 from kubedns.server.workers.worker import Job, work
 
@@ -90,6 +90,7 @@ class Zygote:
         os.close(reading)
         os.close(writing)
         self.channel.close()
+        take_name("kubedns-worker")
         while os.getppid() == child:
             time.sleep(ADOPTED)
         end_with_parent()
@@ -102,6 +103,7 @@ def main(descriptor: int) -> int:
     """Return the exit status of the zygote, and of every worker."""
     for number in LEFT_TO_THE_SUPERVISOR:
         signal.signal(number, lambda *_: None)
+    take_name("kubedns-zygote")
     end_with_parent()
     channel = WaitingChannel(socket.socket(fileno=descriptor))
     received = channel.receive()
