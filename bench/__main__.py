@@ -11,7 +11,7 @@ from ipaddress import IPv4Address
 from pathlib import Path
 from time import monotonic
 
-from bench import cluster, machine, peers, scale
+from bench import cluster, machine, peers, scale, workers
 from bench.following import measure_scenarios
 from bench.load import Asker
 from bench.measure import (
@@ -38,7 +38,7 @@ HERE = Path(__file__).parent
 FOLDER = HERE.parent / ".bench"
 RATES = (1_000, 5_000, 20_000)
 FIRST = CLUSTER_IP[0]
-SECTIONS = {"scale": scale.section}  # parts that start all they need themselves
+SECTIONS = {"scale": scale.section, "workers": workers.section}  # parts that start all they need themselves
 TOGETHER = ("load", "rates", "flood", "latency")
 PARTS = (*TOGETHER, *SECTIONS)
 

@@ -18,13 +18,18 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from bench import cluster, machine
 from bench.live import api_server, domain_name, service
 from bench.load import Asker
+from bench.measure import Section
 from bench.ours import KUBEADM_FORM, Kubedns
 from bench.processes import HOST, BenchError, encode_query, free_ports
 from bench.questions import CLUSTER_IP, KINDS, Files
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 FOLDER = Path(__file__).parent.parent / ".bench"
 MEBIBYTE = 1 << 20
@@ -72,6 +77,12 @@ def main() -> int:
             f" the last after {lasts[middle] * 1000:.1f} (90 %: {lasts[high] * 1000:.1f})."
         )
     return 0
+
+
+def section(say: Callable[[str], None]) -> Section:
+    """Return what `make bench` reports of it: a second worker beside the first; raises BenchError."""
+    say("Servers with one worker and with two, asked by turns")
+    return Section("Several workers", "\n".join(report(measure([1, 2], 1.0, 1))) + "\n")
 
 
 def measure(numbers: list[int], seconds: float, rounds: int) -> list[Figures]:
