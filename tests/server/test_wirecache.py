@@ -195,6 +195,9 @@ def test_a_reply_that_turns_is_sent_in_every_order_that_it_makes_and_renewed() -
     assert len(set(sent)) > 2 * READY
 
 
+MISTAKEN = 8  # of 50,000 names; 0.8 are expected, and more than this once in ten million runs
+
+
 def test_a_flood_fills_nothing_and_pushes_nothing_out() -> None:
     kept = Kept(most_entries=100)
     hot = [datagram(f"hot{number}.example.") for number in range(100)]
@@ -202,7 +205,8 @@ def test_a_flood_fills_nothing_and_pushes_nothing_out() -> None:
         kept.keep(message, answer())
     for number in range(50_000):
         kept.offer(datagram(f"{number}.flood.example."), answer())
-    assert all(kept.get(message) for message in hot)
+    # By the bits of its hash one name in 65,536 seems to have come before: whose, each process draws anew.
+    assert sum(kept.get(message) is None for message in hot) <= MISTAKEN
     assert len(kept.cache) == 100
 
 
