@@ -13,13 +13,22 @@ from kubedns.wire.numbers import RRType
 from tests.cluster.following import endpoint_slice, namespace, service
 from tests.listeners.running import run
 from tests.server.costing import serving
-from tests.server.test_cost import COREFILE, ENDPOINTS, ZONE
 from tests.wire.asking import datagram, opt, with_opt
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+ZONE = "cluster.local"
+ENDPOINTS = 18
+COREFILE = """\
+.:53 {{
+    errors
+    kubernetes cluster.local in-addr.arpa ip6.arpa
+    prometheus 127.0.0.1:{port}
+    loadbalance
+}}
+"""
 SERVICES = 1500  # more than loadbalance keeps the orders of
 FEW = 100  # objects in cycles that asyncio and others leave
 
