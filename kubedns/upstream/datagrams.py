@@ -106,10 +106,9 @@ class Datagrams:
         sock = _Socket(self, connected(self.address, self._settings.source), now)
         self._sockets.append(sock)
         self.statistics.misses["udp"] += 1
-        loop = asyncio.get_running_loop()
-        loop.add_reader(sock.sock.fileno(), sock.readable)
+        sock.watch()
         if self._sweeping is None:
-            self._sweeping = loop.call_later(SWEEP, self._sweep)
+            self._sweeping = asyncio.get_running_loop().call_later(SWEEP, self._sweep)
         return sock
 
     def _end_turn(self) -> None:
@@ -167,6 +166,12 @@ class _Socket:
         self._queue: list[bytes] = []
         self._draw = idents().__next__
 
+    def watch(self) -> None:
+        """Have `readable` called from now on: anew after each error, as libuv stops watching at one (uv_poll_t)."""
+        loop = asyncio.get_running_loop()
+        loop.remove_reader(self.sock.fileno())
+        loop.add_reader(self.sock.fileno(), self.readable)
+
     def put(self, exchange: Exchange) -> None:
         """Take a query, to be sent by the next flush, under an ID that nobody can foresee."""
         ident = self._draw()
@@ -177,23 +182,25 @@ class _Socket:
         self._queue.append(ident + exchange.message)
 
     def flush(self) -> None:
-        """Send what is queued. An error belongs to what was sent before: those queries are known to be lost."""
+        """Send what is queued. An error that comes first belongs to what was sent before, which is known to be lost."""
         queue, self._queue = self._queue, []
-        at = 0
+        at, errors = 0, 0
         while at < len(queue):
             try:
                 at += self._io.send(self.sock, queue[at : at + BATCH] if len(queue) > BATCH else queue[at:])
+                errors = 0
             except BlockingIOError:
                 return  # the kernel's buffer is full: lost, as on the way
             except OSError as error:
+                self.watch()
                 if error.errno == errno.EMSGSIZE:
-                    self._fail([queue[at][:2]], "write", error)
+                    self._fail([queue[at][:ID_SIZE]], "write", error)
                     at += 1
                     continue
-                mine = {message[:2] for message in queue[at:]}
-                before = [ident for ident in self.pending if ident not in mine]
-                self._fail(before or list(mine), "write", error)
-                if not before:
+                self._fail_sent(queue[at:], "write", error)
+                errors += 1
+                if errors > 1:
+                    self._fail([message[:ID_SIZE] for message in queue[at:]], "write", error)
                     return
 
     def readable(self) -> None:
@@ -202,7 +209,8 @@ class _Socket:
             try:
                 messages = self._io.receive(self.sock)
             except OSError as error:
-                self._fail(list(pending), "read", error)
+                self.watch()
+                self._fail_sent(self._queue, "read", error)
                 return
             for octets in messages:
                 exchange = pending.get(octets[:2])
@@ -220,6 +228,11 @@ class _Socket:
                     exchange.misanswered()
             if len(messages) < BATCH or self.sock.fileno() < 0:
                 return
+
+    def _fail_sent(self, unsent: list[bytes], call: str, error: OSError) -> None:
+        """Fail what has been sent: an error tells of that, but not of which."""
+        waiting = {message[:ID_SIZE] for message in unsent}
+        self._fail([ident for ident in self.pending if ident not in waiting], call, error)
 
     def give_up(self, now: float) -> None:
         """Fail what has waited too long."""

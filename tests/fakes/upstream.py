@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import random
 import socket
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -83,10 +84,10 @@ class Upstream:
         return {one.source[1] for one in self.asked if one.transport == "udp"}
 
     @contextlib.asynccontextmanager
-    async def serving(self, tls: ssl.SSLContext | None = None) -> AsyncIterator[Upstream]:
-        """Listen on a free port, with TLS over TCP if there is a context for it."""
+    async def serving(self, tls: ssl.SSLContext | None = None, port: int = 0) -> AsyncIterator[Upstream]:
+        """Listen on that port, 0: a free one; with TLS over TCP if there is a context for it."""
         loop = asyncio.get_running_loop()
-        tcp, udp = bound_pair()
+        tcp, udp = bound_pair(port)
         self.port = tcp.getsockname()[1]
         server = await asyncio.start_server(self._connected, sock=tcp, ssl=tls)
         self.transport, _ = await loop.create_datagram_endpoint(lambda: _Datagrams(self), sock=udp)
@@ -147,24 +148,31 @@ class _Datagrams(asyncio.DatagramProtocol):
         self._upstream.take(Asked(data, "udp", addr), send)
 
 
-def bound_pair() -> tuple[socket.socket, socket.socket]:
-    """Return a TCP socket and a UDP socket on one port of the loopback address that nobody had."""
+def bound_pair(port: int = 0) -> tuple[socket.socket, socket.socket]:
+    """Return a TCP socket and a UDP socket on one port of the loopback address, by default one that nobody had.
+
+    Raises OSError where somebody has the port that is asked for.
+    """
     while True:
         tcp, udp = socket.socket(), socket.socket(type=socket.SOCK_DGRAM)
-        tcp.bind((HOST, 0))
         try:
+            tcp.bind((HOST, port))
             udp.bind(tcp.getsockname())
         except OSError:
             tcp.close()
             udp.close()
+            if port:
+                raise
             continue
         udp.setblocking(False)
         return tcp, udp
 
 
 def closed_port() -> int:
-    """Return a port that nobody listens on."""
-    tcp, udp = bound_pair()
-    with tcp, udp:
-        port: int = tcp.getsockname()[1]
-        return port
+    """Return a port that nobody listens on, nor will: no other test draws from these, nor does the kernel (ip(7))."""
+    while True:
+        port = random.randrange(10_000, 20_000)
+        with contextlib.suppress(OSError):
+            tcp, udp = bound_pair(port)
+            with tcp, udp:
+                return port

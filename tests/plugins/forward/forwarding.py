@@ -40,7 +40,7 @@ def run(work: Coroutine[Any, Any, Result], factory: Callable[[], asyncio.Abstrac
         async with asyncio.timeout(3 * PATIENCE):
             return await work
 
-    with asyncio.Runner(loop_factory=factory or asyncio.new_event_loop) as runner:
+    with asyncio.Runner(loop_factory=factory or uvloop.new_event_loop) as runner:
         return runner.run(bounded())
 
 

@@ -13,11 +13,11 @@ from kubedns.upstream.statistics import statistics_of
 from kubedns.wire.numbers import Rcode
 from plugins.forward import metrics
 from tests.fakes.upstream import CLOSE, HOST, Later, Upstream, answering, closed_port, reply, silent
-from tests.plugins.forward.forwarding import addresses, asked, forwarding, gather, refused, run, until
+from tests.plugins.forward.forwarding import LOOPS, addresses, asked, forwarding, gather, refused, run, until
 from tests.plugins.helpers import query
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from tests.fakes.upstream import Asked, Behaviour
 
@@ -68,6 +68,34 @@ def test_all_refuse_connections(transport: str) -> None:
             assert time.monotonic() - began < 2.0
             assert statistics_of(f"{HOST}:{port}").requests == 2
             assert statistics_of(f"{HOST}:{port}").health_failures == 0
+
+    run(work())
+
+
+@pytest.mark.parametrize("factory", LOOPS)
+def test_sockets_go_on_after_errors(factory: Callable[[], asyncio.AbstractEventLoop]) -> None:
+    """libuv stops to watch a socket that had an error."""
+
+    async def work() -> None:
+        port = closed_port()
+        async with forwarding(f"forward . {HOST}:{port} {{\nmax_fails 0\nmax_connect_attempts 1\n}}") as plugin:
+            for number in range(40):
+                assert "refused" in str(await refused(plugin, query(f"n{number}.test.")))
+            async with Upstream(answering()).serving(port=port) as upstream:
+                for number in range(40):
+                    assert addresses(await asked(plugin, query(f"n{number}.test."))) == ["192.0.2.1"]
+                assert len(upstream.sources()) == 4
+            assert statistics_of(f"{HOST}:{port}").misses["udp"] == 4
+
+    run(work(), factory)
+
+
+def test_an_error_takes_along_what_was_sent_before_and_nothing_else() -> None:
+    async def work() -> None:
+        port = closed_port()
+        async with forwarding(f"forward . {HOST}:{port} {{\nmax_fails 0\nmax_connect_attempts 1\n}}") as plugin:
+            errors = await gather(*(refused(plugin, query(f"n{number}.test.")) for number in range(300)))
+            assert all("connection refused" in str(error) for error in errors)
 
     run(work())
 
