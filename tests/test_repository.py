@@ -98,6 +98,11 @@ def test_no_file_names_a_place_of_one_machine() -> None:
     assert [shown(path) for path in FILES if named.search(path.read_bytes())] == []
 
 
+def test_no_file_holds_an_unresolved_conflict() -> None:
+    marks = re.compile(rb"^(<{7} |>{7} )", re.MULTILINE)
+    assert [shown(path) for path in FILES if marks.search(path.read_bytes())] == []
+
+
 @pytest.mark.parametrize("path", LOCKS, ids=shown)
 def test_a_lock_pins_and_hashes_and_names_no_index(path: Path) -> None:
     entries = re.sub(r"\\\n", "", re.sub(r"^\s*#.*\n", "", path.read_text(), flags=re.MULTILINE)).splitlines()

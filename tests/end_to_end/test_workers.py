@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import random
 import re
 import signal
 import sys
@@ -199,6 +201,28 @@ def test_the_process_that_makes_workers_is_replaced_too(ports: Ports, tmp_path: 
         assert {reply and reply[3] & 15 for reply in ask_from_many(port, name)} == {0}
         load.wait_for(100)
     assert load.lost <= CLIENTS  # one each, at most: what waited for a worker that could not come
+
+
+def test_whatever_dies_while_it_reloads_it_comes_to_itself(ports: Ports, tmp_path: Path) -> None:
+    port, chance = ports.take(), random.Random(7)
+    text = corefile(port, 3, "kubernetes cluster.local")
+    with running(tmp_path, text, "-manifests", str(SAMPLE)) as server, Load(port) as load:
+        for _ in range(8):
+            (tmp_path / "Corefile").write_text(text.replace("multisocket 3", f"multisocket {chance.choice((1, 2, 4))}"))
+            server.send(signal.SIGUSR1)
+            time.sleep(chance.random() / 2)
+            for pid in chance.sample(below := children(server.process.pid), k=min(2, len(below))):
+                with contextlib.suppress(ProcessLookupError):
+                    kill(pid)
+        (tmp_path / "Corefile").write_text(text)
+        until(lambda: server.reload() == "[INFO] Reloading complete")
+        until(lambda: len(who_answers(port)) == 3)
+        until(lambda: len(children(server.process.pid)) == 4)
+        lost = load.lost
+        load.wait_for(200)
+        assert load.lost - lost <= CLIENTS  # what was under way yet
+        name = compose("kubernetes.default.svc.cluster.local")
+        assert {reply and reply[3] & 15 for reply in ask_from_many(port, name)} == {0}
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGKILL])

@@ -71,6 +71,7 @@ for change in sys.argv.pop(1).split():
 main()
 """
 QUESTION = compose("who.example.org", "TXT")
+LOST = 5.0  # seconds after which a query is lost
 CLIENTS = 24  # sockets, each of a port of its own: what the kernel chooses a worker by
 
 
@@ -121,7 +122,7 @@ def ask_from_many(port: int, message: bytes = QUESTION, clients: int = CLIENTS) 
     replies: list[bytes | None] = []
     for _ in range(clients):
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
-            client.settimeout(PATIENCE)
+            client.settimeout(LOST)
             client.connect((LOOPBACK, port))
             try:
                 client.send(message)
@@ -142,8 +143,6 @@ def kill(pid: int) -> None:
 
 class Load:
     """Many clients that ask one question after the other, each at most `rate` times a second in all."""
-
-    PATIENCE = 5.0  # seconds after which a query is lost
 
     def __init__(self, port: int, message: bytes = QUESTION, rate: int = 1000) -> None:
         self._port, self._message, self._interval = port, message, CLIENTS / rate
@@ -185,7 +184,7 @@ class Load:
             while asked or not self._ended.is_set():
                 now = time.monotonic()
                 for client in clients:
-                    if client in asked and now - asked[client][1] > self.PATIENCE:
+                    if client in asked and now - asked[client][1] > LOST:
                         del asked[client]
                         self.lost += 1
                     if client not in asked and now >= due[client] and not self._ended.is_set():

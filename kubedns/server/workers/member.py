@@ -210,7 +210,8 @@ class Member:
         self.channel.drain()
         self.channel.close()
         if not self.ready.done():
-            self.ready.set_exception(StartError(f"worker {self.pid} {self.end()} while it started"))
+            why = f"worker {self.pid} {self.end()} while it started" if self.pid else "what makes workers has ended"
+            self.ready.set_exception(StartError(why))
         _resolve(self.serving)
         _resolve(self.gone)
         for future in self._questions.values():
