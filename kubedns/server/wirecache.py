@@ -5,6 +5,7 @@ Rules of this file:
 - What names a reply is all of its message but the ID. Spellings and EDNS options that make each query another one are
   not kept: they take the long way.
 - An entry holds for as long as its reply's validity does, and it is never searched for: who asks next finds it stale.
+  Where TTLs that count down are all that changes, they are written over, once a second at the most.
 - A query that comes once is not kept, only remembered by its hash: a flood of random names fills nothing.
 - Of names below a parent that has none (the search path's misses) one entry answers all: only the parent is looked up.
 - What is given is counted by group, of entries that count alike, and folded into counters when somebody looks.
@@ -14,11 +15,13 @@ from __future__ import annotations
 
 from array import array
 from collections import deque
-from time import perf_counter
+from math import ceil
+from time import monotonic, perf_counter
 from typing import TYPE_CHECKING, NamedTuple
 
 from kubedns.wire.name import is_within
 from kubedns.wire.numbers import HEADER_SIZE
+from kubedns.wire.parse import ttl_places
 from kubedns.wire.validity import NEVER
 
 if TYPE_CHECKING:
@@ -119,7 +122,7 @@ class Turns:
 class Kept:
     """A reply's octets behind the ID, and while what they hold. `used`: given since the clock's hand passed."""
 
-    __slots__ = ("group", "home", "key", "octets", "token", "turns", "until", "used")
+    __slots__ = ("expires", "group", "home", "key", "octets", "token", "turns", "until", "used")
 
     def __init__(self, key: bytes, home: dict[bytes, Kept]) -> None:
         self.key = key
@@ -129,7 +132,17 @@ class Kept:
         self.turns: Turns | None = None
         self.token: Token = UNCHANGING
         self.until = 0.0
+        self.expires = 0.0
         self.group: Group
+
+    def holds_on(self, now: float) -> bool:
+        """Tell whether TTLs are all that has changed by now, and then show them as they are."""
+        if now >= self.expires or self.token.stale:
+            return False
+        left = ceil(self.expires - now)
+        self.octets = with_ttl(self.octets, ttl_places(b"\0\0" + self.octets), left, -2)
+        self.until = self.expires - left + 1
+        return True
 
     @property
     def size(self) -> int:
@@ -147,7 +160,7 @@ class Denial:
     The latter, and who counts, depend on the question's size: `sizes` has them by the place behind its first label.
     """
 
-    __slots__ = ("head", "home", "key", "question", "sizes", "token", "until", "used")
+    __slots__ = ("expires", "head", "home", "key", "question", "sizes", "token", "until", "used")
 
     def __init__(self, key: bytes, home: dict[bytes, Denial]) -> None:
         self.key = key
@@ -158,6 +171,22 @@ class Denial:
         self.sizes: dict[int, tuple[bytes, Group]] = {}
         self.token: Token = UNCHANGING
         self.until = 0.0
+        self.expires = 0.0
+
+    def holds_on(self, now: float) -> bool:
+        """As Kept's."""
+        if now >= self.expires or self.token.stale:
+            return False
+        left = ceil(self.expires - now)
+        for behind, (octets, group) in self.sizes.items():
+            self.sizes[behind] = self.counted_down(octets, left), group
+        self.until = self.expires - left + 1
+        return True
+
+    def counted_down(self, octets: bytes, left: int) -> bytes:
+        """Return what follows a question with its TTLs at so many seconds."""
+        before = b"\0\0" + self.head + b"\0" * (1 + QUESTION_FIXED)  # a question for the root is as good as another
+        return with_ttl(octets, ttl_places(before + octets), left, -len(before))
 
     @property
     def size(self) -> int:
@@ -185,7 +214,7 @@ class Shelf:
         kept = self._kept(message[2:])
         if kept is None:
             return self._denied(message, now) if len(message) > FIRST_LABEL else None
-        if now >= kept.until or kept.token.stale:
+        if (now >= kept.until or kept.token.stale) and not kept.holds_on(now):
             return None
         kept.used = True
         kept.group.given += 1
@@ -196,7 +225,7 @@ class Shelf:
         """As get(), by all of the message but its first label."""
         behind = FIRST_LABEL + message[FIRST_LABEL - 1]
         denial = self._denial(message[2:HEADER_SIZE] + message[behind:])
-        if denial is None or now >= denial.until or denial.token.stale:
+        if denial is None or ((now >= denial.until or denial.token.stale) and not denial.holds_on(now)):
             return None
         sized = denial.sizes.get(behind)
         if sized is None:
@@ -243,7 +272,7 @@ class WireCache:
             self._leave(kept.group)
         kept.octets = octets[2:]
         kept.turns = Turns(lambda: reply.octets(query)[2:], kept.octets) if reply.turns else None
-        kept.token, kept.until = _one_token(lasting), lasting.until
+        kept.token, kept.until, kept.expires = _one_token(lasting), lasting.until, reply.expires
         kept.group = self._join(keeping.exchanges(query, reply.rcode, len(octets)), reply.tallies)
         self.octets += kept.size
         self._time(shelf, message, kept, kept.group)
@@ -267,15 +296,25 @@ class WireCache:
             self._clock.append(denial)
         else:
             self.octets -= denial.size
-        if denial.token.stale or denial.until != reply.lasting.until:
+        head, token, until = octets[2:HEADER_SIZE], _one_token(reply.lasting), reply.lasting.until
+        now = monotonic() if reply.expires else 0.0
+        over = denial.token.stale or now >= denial.expires > 0
+        if over or (denial.head, denial.token, bool(denial.expires)) != (head, token, bool(reply.expires)):
             for group in denial.groups:
                 self._leave(group)
             denial.sizes.clear()
-        denial.head, denial.question = octets[2:HEADER_SIZE], len(parent) + QUESTION_FIXED
-        denial.token, denial.until = _one_token(reply.lasting), reply.lasting.until
+            denial.until, denial.expires = until, reply.expires
+            if denial.expires:
+                denial.until = denial.expires - ceil(denial.expires - now) + 1
+        denial.head, denial.question, denial.token = head, len(parent) + QUESTION_FIXED, token
+        if not denial.expires:
+            denial.until = max(denial.until, until)  # each name's reply says so of all
         if behind not in denial.sizes:
             group = self._join(keeping.exchanges(query, reply.rcode, len(octets)), reply.tallies)
-            denial.sizes[behind] = (octets[behind + denial.question :], group)
+            follows = octets[behind + denial.question :]
+            if denial.expires:  # the first reply's TTL is every other's, so that none is longer than it was told
+                follows = denial.counted_down(follows, ceil(denial.expires - now))
+            denial.sizes[behind] = follows, group
             self._time(shelf, message, denial, group)
         self.octets += denial.size
         self._make_room()
@@ -329,6 +368,15 @@ class WireCache:
             self.octets -= entry.size
             for group in entry.groups:
                 self._leave(group)
+
+
+def with_ttl(octets: bytes, places: Sequence[int], ttl: int, shift: int) -> bytes:
+    """Return octets with a TTL, in seconds, at some places, each shifted by so many octets."""
+    changed = bytearray(octets)
+    told = ttl.to_bytes(4, "big")
+    for place in places:
+        changed[place + shift : place + shift + 4] = told
+    return bytes(changed)
 
 
 def _plain(query: Query) -> bool:

@@ -96,6 +96,7 @@ class PackedReply(Reply):
         self.zone = b""
         self.tallies = tallies
         self.denies = b""
+        self.expires = 0.0
 
     def __getattr__(self, attribute: str) -> tuple[tuple[RR, ...], ...]:
         """Read the sections the first time that they are asked for."""
@@ -179,6 +180,7 @@ class PackedReply(Reply):
             tight=self._tight,
         )
         made.denies = self.denies if denies is None else denies
+        made.expires = self.expires
         return made
 
     @property

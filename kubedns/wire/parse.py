@@ -2,7 +2,7 @@
 
 from kubedns.wire.edns import Edns, read_options
 from kubedns.wire.errors import WireError
-from kubedns.wire.name import read_name
+from kubedns.wire.name import POINTER, read_name
 from kubedns.wire.numbers import AA, AD, HEADER_SIZE, RA, RCODE_MASK, TC, RRType
 from kubedns.wire.records import EXPANDED_NAMES, RR
 from kubedns.wire.reply import Reply
@@ -38,6 +38,27 @@ def parse_reply(octets: bytes) -> Reply:
         edns = Edns(rr.rrclass, rr.ttl >> 16 & 0xFF, rr.ttl & 0xFFFF, read_options(rr.rdata))
         rcode = flags & RCODE_MASK | rr.ttl >> 24 << 4
     return Reply(*sections, rcode=rcode, flags=flags & KEPT_FLAGS, edns=edns)
+
+
+def ttl_places(octets: bytes) -> tuple[int, ...]:
+    """Return where in a message of ours, with one question, the TTL of each record stands but for the OPT record's."""
+    at = _behind_name(octets, HEADER_SIZE) + 4
+    places = []
+    for _ in range(sum(int.from_bytes(octets[count : count + 2], "big") for count in (6, 8, 10))):
+        at = _behind_name(octets, at)
+        if int.from_bytes(octets[at : at + 2], "big") != RRType.OPT:
+            places.append(at + 4)
+        at += 10 + int.from_bytes(octets[at + 8 : at + 10], "big")
+    return tuple(places)
+
+
+def _behind_name(octets: bytes, at: int) -> int:
+    """Return where a name ends, without a look at what it says."""
+    while size := octets[at]:
+        if size >= POINTER:
+            return at + 2
+        at += 1 + size
+    return at + 1
 
 
 def read_record(octets: bytes, at: int) -> tuple[RR, int]:

@@ -26,12 +26,25 @@ class Reply:
     labels; None: it answers one name alone. `zone` is spelled as the client spells it in SRV targets. `tallies` are
     what the plugin that made the reply counts each time that it is given again without asking the plugin. `denies`,
     where it is not empty, is the question's parent, and says that the reply is that of every name right below it,
-    for the same type: nothing is there (RFC 8020).
+    for the same type: nothing is there (RFC 8020). `expires`, where it is not 0, is the moment (monotonic seconds) to
+    which all its TTLs, equal ones, count down: but for them it is the same reply until then.
     """
 
     copied = COPIED  # of a query's flags, those that come back
 
-    __slots__ = ("_bodies", "denies", "edns", "flags", "rcode", "sections", "suffix", "tallies", "validity", "zone")
+    __slots__ = (
+        "_bodies",
+        "denies",
+        "edns",
+        "expires",
+        "flags",
+        "rcode",
+        "sections",
+        "suffix",
+        "tallies",
+        "validity",
+        "zone",
+    )
 
     def __init__(  # noqa: PLR0913 - one argument for each thing a reply says
         self,
@@ -57,6 +70,7 @@ class Reply:
         self.zone = zone
         self.tallies = tallies
         self.denies = b""
+        self.expires = 0.0
         self._bodies: dict[int, Body] = {}
 
     @property

@@ -155,9 +155,16 @@ class Cache:
         verdict = normal.verdict
         if verdict.kind is None or not self._may_keep(query, verdict):
             return normal.reply
-        entry = Entry(_key(query), verdict.kind, normal.first, now, verdict.seconds)
+        if reply.denies and now >= normal.denied_until:
+            normal.denied_until = now + verdict.seconds
+        stored = normal.denied_until - verdict.seconds if reply.denies else now
+        entry = Entry(_key(query), verdict.kind, normal.first, stored, verdict.seconds)
         entry.answers, entry.validity, entry.home = verdict.answers, reply.lasting, self
         self._put(entry, sum(reply.counts) * OCTETS_OF_RECORD, listener)
+        if reply.denies and normal.first.flags == _flags(entry, query):  # a hit on it would say the same
+            ready = self._ready(entry, query, listener, now)
+            ready.denies = reply.denies
+            return ready
         return normal.first
 
     def _without_ours(self, reply: Reply) -> Reply:
@@ -215,6 +222,9 @@ class Cache:
         validity = Validity(entry.until, entry.validity.tokens)
         packed = pack(entry.reply, query)
         entry.reply = packed.with_ttl(remaining, flags=flags, validity=validity, tallies=tallies)
+        end = entry.stored + entry.duration
+        if not (self.options.keep_ttl or self.options.prefetch.amount) and entry.validity.until >= end:
+            entry.reply.expires = end
         return entry.reply
 
     def _listener(self, query: Query) -> Listener:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from kubedns.plugin.derived import Derived
 from kubedns.wire.reply import Reply
@@ -16,16 +17,19 @@ if TYPE_CHECKING:
 MOST_NORMAL = 16_384  # replies of sources of our own whose normal forms are kept
 
 
-class Normal(NamedTuple):
+@dataclass(slots=True)
+class Normal:
     """A reply from a source that tells when it changes, as clients get it.
 
     `reply` is for where it is not to be kept: it is given again while it is true. `first` is for one query, after which
-    there is an entry.
+    there is an entry. Where it denies names, their TTLs count down together, to `denied_until`, whoever asked first:
+    the wire cache answers for names that no entry was ever made for.
     """
 
     verdict: Verdict
     reply: Reply
     first: Reply
+    denied_until: float = 0.0
 
 
 class Listener:

@@ -321,3 +321,56 @@ def test_denials_are_bounded_and_go_as_others_do() -> None:
         kept.get(datagram("c.0.example."))
     assert len(kept.cache) == len(kept.shelf.denials) == 50
     assert kept.get(datagram("c.0.example.")) is not None
+
+
+def test_a_denial_lasts_as_long_as_the_reply_that_lasts_longest() -> None:
+    kept, token = Kept(), Token()
+    for label, until in (("a", 5.0), ("b", 9.0), ("c", 7.0)):
+        kept.offer(datagram(f"{label}.{EMPTY}"), denial(Validity(until, (token,))))
+    assert len(kept.exchanges) == 1
+    assert kept.get(datagram(f"d.{EMPTY}"), 8.9) is not None
+    assert kept.get(datagram(f"d.{EMPTY}"), 9.0) is None
+
+
+def counting_down(reply: Reply, stored: float, ttl: int, now: float) -> Reply:
+    """Return a reply as a cache gives it at a moment: TTLs count down together."""
+    left = ttl - int(now - stored)
+    sections = [[rr._replace(ttl=left) for rr in section] for section in reply.sections]
+    validity = Validity(stored + ttl - left + 1, reply.validity.tokens)
+    made = Reply(*sections, rcode=reply.rcode, flags=reply.flags, validity=validity, suffix=reply.suffix)
+    made.denies, made.expires = reply.denies, stored + ttl
+    return made
+
+
+@pytest.mark.parametrize("message", [datagram(), PLAIN_OPT], ids=["plain", "EDNS"])
+def test_ttls_count_down_without_asking_again(message: bytes) -> None:
+    kept, query = Kept(), parse_query(message, UDP)
+    kept.keep(message, counting_down(answer(), 100.5, 30, 100.6))
+    for now in (100.6, 101.4, 101.6, 105.0, 105.1, 130.4):
+        assert kept.get(message, now) == counting_down(answer(), 100.5, 30, now).octets(query)
+    assert kept.get(message, 130.5) is None
+    assert kept.counted() == 6
+
+
+def test_what_counts_down_ends_with_its_token() -> None:
+    kept, token = Kept(), Token()
+    kept.keep(datagram(), counting_down(answer(Validity(tokens=(token,))), 100.0, 30, 100.0))
+    assert kept.get(datagram(), 110.0) is not None
+    token.stale = True
+    assert kept.get(datagram(), 110.1) is None
+    assert kept.get(datagram(), 112.0) is None
+
+
+def test_a_denial_counts_down_from_the_first_reply_whatever_others_say(monkeypatch: pytest.MonkeyPatch) -> None:
+    kept, clock = Kept(), 100.0
+    monkeypatch.setattr("kubedns.server.wirecache.monotonic", lambda: clock)
+    for label, clock in (("a", 100.0), ("b", 100.0), ("ccc", 110.0)):
+        kept.offer(datagram(f"{label}.{EMPTY}"), counting_down(denial(), clock, 30, clock))
+    for now in (110.5, 129.5):
+        for name in (f"d.{EMPTY}", f"eee.{EMPTY}"):
+            assert kept.get(datagram(name), now) == counting_down(denial(), 100.0, 30, now).octets(query(name))
+    assert kept.get(datagram(f"d.{EMPTY}"), 130.0) is None
+    clock = 131.0
+    kept.offer(datagram(f"f.{EMPTY}"), counting_down(denial(), clock, 30, clock))
+    assert kept.get(datagram(f"g.{EMPTY}"), 131.5) is not None
+    assert kept.cache.octets == sum(one.size for one in kept.shelf.denials.values())
