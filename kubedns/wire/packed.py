@@ -49,7 +49,7 @@ LONE = {
     AT_QUESTION + b"\0\1\0\1": Layout((1, 0, 0), (16,), (6,)),  # A
     AT_QUESTION + b"\0\x1c\0\1": Layout((1, 0, 0), (28,), (6,)),  # AAAA
 }
-_layouts: dict[Layout, Layout] = {}  # replies have few shapes: those of short ones are shared
+_layouts: dict[tuple[object, ...], Layout] = {}  # replies have few shapes: those of short ones are shared
 _plain: dict[bytes, Edns] = {}  # OPT records without options and upper bits of an RCODE; upstreams send a few kinds
 
 
@@ -370,10 +370,11 @@ class _Walk:
 
     def layout(self) -> Layout:
         """Return the places of the records that were passed."""
-        layout = Layout(self._counts, tuple(self._ends), tuple(self._ttls))
-        shared = _layouts.get(layout)
+        places = (self._counts, tuple(self._ends), tuple(self._ttls))
+        shared = _layouts.get(places)  # a plain tuple finds its equal, and takes a third of the time to make
         if shared is not None:
             return shared
+        layout = Layout(*places)
         if len(layout.ends) <= SHARED_RECORDS and len(_layouts) < MOST_LAYOUTS:
             _layouts[layout] = layout
         return layout
