@@ -117,6 +117,17 @@ def test_a_worker_that_is_killed_is_replaced_and_what_waits_in_its_socket_is_ans
         assert who_answers(port).isdisjoint(before)
 
 
+def test_where_the_kernel_can_not_be_asked_for_a_pidfd(ports: Ports, tmp_path: Path) -> None:
+    port = ports.take()
+    with running(tmp_path, corefile(port, 2), patch="os:pidfd_open:0") as server:
+        victim = min(who_answers(port))
+        kill(victim)
+        server.output.wait_for(f"worker {victim} was ended by SIGKILL: another takes its place")
+        until(lambda: len(who_answers(port)) == 2)
+        assert reload_to(server, tmp_path, corefile(port, 3)) == "[INFO] Reloading complete"
+        assert len(children(server.process.pid)) == 4
+
+
 def test_a_query_that_kills_costs_itself(ports: Ports, tmp_path: Path) -> None:
     port = ports.take()
     with running(tmp_path, corefile(port, 2)) as server, Load(port) as load:

@@ -60,13 +60,18 @@ class Who:
         if self.texts == ("fails",):
             raise OSError("cannot stop")
 """
-# The server's command, with one of its constants changed: module, name, value.
+# The server's command, with constants changed, or functions of `os` refused: module, name, value.
 PATCHED = """
 import importlib
 import sys
 from kubedns.__main__ import main
 for change in sys.argv.pop(1).split():
     module, name, value = change.split(":")
+    if module == "os":  # a sandbox that refuses a call
+        def refuse(*_):
+            raise PermissionError(name)
+        setattr(importlib.import_module(module), name, refuse)
+        continue
     setattr(importlib.import_module(f"kubedns.server.workers.{module}"), name, float(value))
 main()
 """

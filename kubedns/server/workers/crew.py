@@ -167,7 +167,7 @@ class Crew(Alone):
         async for families in own_families():
             own.update(families)
         if self._nursery.pid:
-            zygote.update(process_families(self._nursery.pid))
+            zygote.update(await process_families(self._nursery.pid))
         await asyncio.gather(*(member.collect() for member in self._members.values()))
         for tally in (own, zygote, *(member.tally for member in self._members.values())):
             total.add(tally)

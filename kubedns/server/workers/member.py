@@ -89,8 +89,10 @@ class Member:
         self.pid = pid
         try:
             self._descriptor = os.pidfd_open(pid)
-        except OSError:  # it has ended, and somebody has taken note of that
+        except ProcessLookupError:  # it has ended, and somebody has taken note of that
             self._end()
+            return
+        except OSError:  # a sandbox that does not know the call: its channel tells, too
             return
         asyncio.get_running_loop().add_reader(self._descriptor, self._end)
 
@@ -194,7 +196,8 @@ class Member:
 
     def _lost(self) -> None:
         """Its end of the channel is closed: it ends, or has ended. Without a process yet, it will never have one."""
-        if not self.pid:
+        if self._descriptor < 0:
+            self.kill()
             self._end()
 
     def _end(self) -> None:
@@ -205,7 +208,7 @@ class Member:
             os.close(self._descriptor)
         with contextlib.suppress(ChildProcessError):
             if self.pid:
-                self.status = os.waitstatus_to_exitcode(os.waitpid(self.pid, os.WNOHANG)[1])
+                self.status = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
         expected, self.state = self.state is State.ENDING, State.GONE
         self.channel.drain()
         self.channel.close()

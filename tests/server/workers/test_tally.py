@@ -143,7 +143,7 @@ def test_own_families_give_way_and_miss_nothing(monkeypatch: pytest.MonkeyPatch)
 
 def test_what_the_kernel_tells_of_a_process() -> None:
     told = Tally()
-    told.update(process_families(1 << 30))
+    told.update(asyncio.run(process_families(1 << 30)))
     assert told.series == {}
 
 
