@@ -46,6 +46,7 @@ class Datagrams:
         self._most = min(settings.most_idle or SOCKETS, SOCKETS)
         self._sockets: list[_Socket] = []  # those that queries leave by
         self._leaving: dict[_Socket, None] = {}  # those that replies may still come to
+        self._closed = False
         self._turn: _Socket | None = None  # the one that this turn's queries leave by
         self._ticking: asyncio.TimerHandle | None = None
         self._sweeping: asyncio.TimerHandle | None = None
@@ -68,7 +69,8 @@ class Datagrams:
         sock.put(exchange)
 
     def close(self) -> None:
-        """Close every socket; what waits for a reply will have none."""
+        """Close every socket; what waits for a reply will have none, nor what is asked from now on."""
+        self._closed = True
         for timer in (self._ticking, self._sweeping):
             if timer is not None:
                 timer.cancel()
@@ -80,6 +82,8 @@ class Datagrams:
 
     def _begin_turn(self) -> _Socket:
         """Draw the socket of this turn, and open it if it is not there yet or has served its time."""
+        if self._closed:
+            raise BusyError("proxy: transport stopped")
         waiting = sum(len(sock.pending) for sock in self._sockets) + sum(len(sock.pending) for sock in self._leaving)
         if waiting >= MOST_PENDING:
             raise BusyError(f"{MOST_PENDING} queries wait for {self.address.text} already")

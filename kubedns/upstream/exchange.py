@@ -17,7 +17,10 @@ class UpstreamError(Exception):
 
 
 class BusyError(UpstreamError):
-    """Too many queries wait for that name server already: this one is not sent, and says nothing of its health."""
+    """A query that is not sent: too many wait for that name server already, or it is not used any more.
+
+    This says nothing of the name server's health.
+    """
 
 
 class Exchange(Protocol):

@@ -444,10 +444,13 @@ def test_stopping_ends_what_waits() -> None:
     async def work() -> None:
         upstream = Upstream(silent)
         async with upstream.serving():
-            async with forwarding(f"forward . {upstream.address} {{\nmax_connect_attempts 1\n}}") as plugin:
+            async with forwarding(f"forward . {upstream.address}") as plugin:
                 waiting = [asyncio.create_task(refused(plugin, query(transport=each))) for each in ("udp", "tcp")]
                 await until(lambda: len(upstream.asked) == 2)
             for error in await gather(*waiting):
                 assert str(error).endswith("proxy: transport stopped")
+            error = await refused(plugin)
+            assert str(error) == "proxy: transport stopped"
+            assert len(upstream.asked) == 2
 
     run(work())
