@@ -10,6 +10,7 @@ import copy
 import signal
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, Self
 
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 DNS = "10.96.0.10"
 API_PORT = 6443
 PROPAGATION = 0.5  # seconds from a pod's deletion to the rules without it; its SIGTERM comes sooner
+LAMEDUCK = 5.0  # seconds, in the Corefile below
 UNREADY = 0.5  # seconds more until the pod's failing /ready tells that it serves no more
 ENDING = 30.0  # seconds that a pod has to end: terminationGracePeriodSeconds
 RESOLV_CONF = f"""\
@@ -120,6 +122,8 @@ class Cluster:
         self.switched: list[float] = []  # when the rules of all nodes were other ones, by the monotonic clock
         self.events: list[str] = []
         self.forgotten: list[Forgotten] = []
+        # From the end of a server's lameduck time to the rules without it, where the machine was that slow.
+        self.overdue: list[tuple[float, float]] = []
         self.troubles: list[BaseException] = []  # of threads
         self._kind = kind
         self._undo = ExitStack()
@@ -206,12 +210,14 @@ class Cluster:
         thread.start()
 
     def _end(self, replica: Replica) -> None:
+        begin = time.monotonic()
         time.sleep(PROPAGATION)
         replica.ready = False
         self.sync()
         time.sleep(UNREADY)
         replica.serving = False
         self.sync()
+        self.overdue.append((begin + LAMEDUCK, time.monotonic()))
         status = replica.program.wait(ENDING)
         self.note(f"{replica.name} has ended")
         with self._lock:
@@ -277,9 +283,10 @@ class Cluster:
             self.api.put(copy.deepcopy(each))
             ports = tuple(service_ports(self._objects))
             serving = [replica.pod.address for replica in self.replicas if replica.serving]
-            for name, proxy in self._proxies.items():
-                if not self.nodes[name].cut:
-                    self.forgotten += proxy.sync(ports, serving)
+            hear = [proxy for name, proxy in self._proxies.items() if not self.nodes[name].cut]
+            with ThreadPoolExecutor(len(hear)) as at_once:
+                for forgotten in at_once.map(lambda proxy: proxy.sync(ports, serving), hear):
+                    self.forgotten += forgotten
             self.switched.append(time.monotonic())
             ready = " ".join(replica.name for replica in self.replicas if replica.ready)
             self.note(f"rules of all nodes: {ready}")

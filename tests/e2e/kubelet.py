@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 PROBE_EVERY = 0.5  # seconds; 10 where a manifest says nothing
 PROBE_TIMEOUT = 1.0  # seconds, where a manifest says nothing
+MOST_FAILURES = 3  # in a row, where a manifest says nothing, until a replica that runs is not ready
+NOTICE = 0.5  # seconds until it is noticed that a container has died; kubelet looks every second
 BACK_OFF = 1.0  # seconds until a container that has died is started again
 GRACE = 2.0  # seconds until a node that is not heard of has no ready pods; 40 in a real cluster
 READY_PORT = 8181
@@ -63,13 +65,17 @@ class Replica:
     def _watch(self) -> None:
         """Probe until the pod is gone."""
         join_network(self.pod.node.space.pid)
+        failures = 0
         while not self._stopped.wait(PROBE_EVERY):
             if self.program.status is not None and not self.terminating:
+                if self._stopped.wait(NOTICE):
+                    return
                 self._tell(serving=False)
                 if self._stopped.wait(BACK_OFF):
                     return
                 self.program = self._start()
-            serving = self._is_ready()
+            failures = 0 if self._is_ready() else failures + 1
+            serving = failures == 0 or (self.serving and failures < MOST_FAILURES)
             if not self.pod.node.cut:
                 self._heard = time.monotonic()
                 self._tell(serving=serving)

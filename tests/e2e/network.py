@@ -84,8 +84,10 @@ route add {node.subnet}.0/24 via {node.subnet}.0 dev flannel.1 onlink
         self._world.ip(f"link set {self.name} down\n")
         self.cut = True
 
-    def plug_in(self) -> None:
+    def plug_in(self, url: str) -> None:
+        """Let the node back; it is heard of again once it gets an answer from there, as kubelet would."""
         self._world.ip(f"link set {self.name} up\n")
+        self.space.configure("curl", "-sk", "--retry", "20", "--retry-all-errors", "--max-time", "1", url)
         self.cut = False
 
 

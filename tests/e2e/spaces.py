@@ -127,9 +127,9 @@ class Space:
         """Close it, too, when this world ends."""
         self._inside.append(inside)
 
-    def configure(self, *command: str, text: str = "") -> str:
-        """Change the network by a command that reads `text`; return what it prints, or raise SpaceError."""
-        done = subprocess.run(
+    def run_outside(self, *command: str, text: str = "") -> subprocess.CompletedProcess[str]:
+        """Run a command that reads `text` and ends by itself, in this network but with the files and PIDs outside."""
+        return subprocess.run(
             [*self.enter_network, *command],
             env=environment(),
             input=text,
@@ -138,6 +138,10 @@ class Space:
             timeout=PATIENCE,
             check=False,
         )
+
+    def configure(self, *command: str, text: str = "") -> str:
+        """Change the network by such a command; return what it prints, or raise SpaceError."""
+        done = self.run_outside(*command, text=text)
         if done.returncode:
             raise SpaceError(f"{' '.join(command)}: {done.stderr or done.stdout}{text}")
         return done.stdout
