@@ -6,7 +6,8 @@ Rules of this file:
   not kept: they take the long way.
 - An entry holds for as long as its reply's validity does, and it is never searched for: who asks next finds it stale.
   Where TTLs that count down are all that changes, they are written over, once a second at the most.
-- A query that comes once is not kept, only remembered by its hash: a flood of random names fills nothing.
+- A query that comes once is not kept, only remembered by its hash: a flood of random names fills nothing. While half
+  of the room is free, a reply with an answer is kept at once.
 - Of names below a parent that has none (the search path's misses) one entry answers all: only the parent is looked up.
 - What is given is counted by group, of entries that count alike, and folded into counters when somebody looks.
 """
@@ -96,27 +97,53 @@ class Group:
             tally.value += given
 
 
-class Turns:
-    """Some replies of one that turns, sent one after the other and made anew now and then."""
+class Turn:
+    """A reply in one order: its octets behind the ID, where its TTLs stand, and which one they show."""
 
-    __slots__ = ("_make", "_ready", "_sent")
+    __slots__ = ("octets", "places", "shown")
+
+    def __init__(self, octets: bytes) -> None:
+        self.octets = octets
+        self.places: tuple[int, ...] | None = None
+        self.shown = 0
+
+    def at(self, left: int) -> bytes:
+        """Return the octets with the TTL that is left."""
+        if self.shown != left:
+            if self.places is None:
+                self.places = ttl_places(b"\0\0" + self.octets)
+            self.octets = with_ttl(self.octets, self.places, left, -2)
+            self.shown = left
+        return self.octets
+
+
+class Turns:
+    """Some replies of one that turns, sent one after the other and made anew now and then.
+
+    `left` is the TTL that they are to show, 0 where they show their own.
+    """
+
+    __slots__ = ("_make", "_ready", "_sent", "left")
 
     def __init__(self, make: Callable[[], bytes], first: bytes) -> None:
         """`make` returns a reply's octets behind the ID, in the next order."""
         self._make = make
-        self._ready = [first]
+        self._ready = [Turn(first)]
         self._sent = 0
+        self.left = 0
 
     def next(self) -> bytes:
         ready = self._ready
-        if len(ready) < READY:
-            ready.append(self._make())
-            return ready[-1]
         sent = self._sent = self._sent + 1
-        place = sent % READY
-        if not sent % RENEWAL:
-            ready[place] = self._make()
-        return ready[place]
+        if len(ready) < READY:
+            place = len(ready)
+            ready.append(Turn(self._make()))
+        else:
+            place = sent % READY
+            if not sent % RENEWAL:
+                ready[place] = Turn(self._make())
+        turn = ready[place]
+        return turn.at(self.left) if self.left else turn.octets
 
 
 class Kept:
@@ -140,7 +167,10 @@ class Kept:
         if now >= self.expires or self.token.stale:
             return False
         left = ceil(self.expires - now)
-        self.octets = with_ttl(self.octets, ttl_places(b"\0\0" + self.octets), left, -2)
+        if self.turns is None:
+            self.octets = with_ttl(self.octets, ttl_places(b"\0\0" + self.octets), left, -2)
+        else:
+            self.turns.left = left
         self.until = self.expires - left + 1
         return True
 
@@ -253,7 +283,10 @@ class WireCache:
         return len(self._clock)
 
     def offer(self, shelf: Shelf, message: bytes, query: Query, reply: Reply, octets: bytes, keeping: Keeping) -> None:  # noqa: PLR0913
-        """Keep a reply that holds beyond this query, if the same octets asked before."""
+        """Keep a reply that holds beyond this query, if the same octets asked before.
+
+        One that has an answer is kept at once while there is much room: unlike misses, such names are not many.
+        """
         lasting = reply.lasting
         if lasting.until == NEVER.until or len(message) > LONGEST_KEY or len(octets) > LARGEST_REPLY:
             return
@@ -263,7 +296,7 @@ class WireCache:
         key = message[2:]
         kept = shelf.entries.get(key)
         if kept is None:
-            if not self._came_before(key) or not _plain(query):
+            if not ((reply.answer and self._is_roomy()) or self._came_before(key)) or not _plain(query):
                 return
             kept = shelf.entries[key] = Kept(key, shelf.entries)
             self._clock.append(kept)
@@ -331,6 +364,10 @@ class WireCache:
         shelf.get(message, 0.0)
         self.seconds_each = perf_counter() - before
         entry.used, group.given = used, given
+
+    def _is_roomy(self) -> bool:
+        """Tell whether half of the room is free."""
+        return 2 * self.octets < self._most_octets and 2 * len(self._clock) < self._most_entries
 
     def _came_before(self, key: bytes) -> bool:
         """Tell whether a query came before: by some bits of its hash, which are wrong once in 65,536 times."""

@@ -161,11 +161,13 @@ class Cache:
         entry = Entry(_key(query), verdict.kind, normal.first, stored, verdict.seconds)
         entry.answers, entry.validity, entry.home = verdict.answers, reply.lasting, self
         self._put(entry, sum(reply.counts) * OCTETS_OF_RECORD, listener)
-        if reply.denies and normal.first.flags == _flags(entry, query):  # a hit on it would say the same
+        if normal.first.flags != _flags(entry, query):
+            return normal.first
+        if reply.denies:
             ready = self._ready(entry, query, listener, now)
             ready.denies = reply.denies
             return ready
-        return normal.first
+        return self._as_a_hit(entry, listener)
 
     def _without_ours(self, reply: Reply) -> Reply:
         """Return a reply to a name of other zones, so that it says nothing of names in ours."""
@@ -222,10 +224,23 @@ class Cache:
         validity = Validity(entry.until, entry.validity.tokens)
         packed = pack(entry.reply, query)
         entry.reply = packed.with_ttl(remaining, flags=flags, validity=validity, tallies=tallies)
-        end = entry.stored + entry.duration
-        if not (self.options.keep_ttl or self.options.prefetch.amount) and entry.validity.until >= end:
-            entry.reply.expires = end
+        self._count_down(entry)
         return entry.reply
+
+    def _as_a_hit(self, entry: Entry, listener: Listener) -> Reply:
+        """Return a new entry's reply where a hit on it, within the second, would say the same."""
+        entry.until, entry.owner = min(entry.stored + 1, entry.validity.until), listener
+        entry.reply = entry.reply.replaced(validity=Validity(entry.until, entry.validity.tokens))
+        entry.reply.tallies = listener.tallies[entry.kind]
+        self._count_down(entry)
+        return entry.reply
+
+    def _count_down(self, entry: Entry) -> None:
+        """Say so, where TTLs are all that changes until the entry runs out."""
+        end = entry.stored + entry.duration
+        alone = not (self.options.keep_ttl or self.options.prefetch.amount)
+        if alone and (entry.home is None or entry.validity.until >= end):
+            entry.reply.expires = end
 
     def _listener(self, query: Query) -> Listener:
         host, port = query.client.local()

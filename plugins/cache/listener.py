@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from kubedns.wire.validity import Tally
     from plugins.cache.judging import Verdict
 
-MOST_NORMAL = 16_384  # replies of sources of our own whose normal forms are kept
+MOST_NORMAL = 4096  # replies of sources of our own whose normal forms are kept
 
 
 @dataclass(slots=True)

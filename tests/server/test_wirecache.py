@@ -100,11 +100,22 @@ def answer(
 
 def test_kept_at_the_second_asking_and_given_with_each_client_s_id() -> None:
     kept = Kept()
-    octets = kept.offer(datagram(), answer())
+    octets = kept.offer(datagram(), Reply(validity=UNTIL_RELOAD))
     assert kept.get(datagram()) is None
-    kept.offer(datagram(), answer())
+    kept.offer(datagram(), Reply(validity=UNTIL_RELOAD))
     assert kept.get(datagram()) == octets
     assert kept.get(b"\xab\xcd" + datagram()[2:]) == b"\xab\xcd" + octets[2:]
+
+
+def test_an_answer_is_kept_at_once_while_half_of_the_room_is_free() -> None:
+    kept = Kept(most_entries=10)
+    for number in range(5):
+        kept.offer(datagram(f"{number}.example."), answer())
+        assert kept.get(datagram(f"{number}.example.")) is not None
+    kept.offer(datagram("5.example."), answer())
+    assert kept.get(datagram("5.example.")) is None
+    kept.offer(datagram("5.example."), answer())
+    assert kept.get(datagram("5.example.")) is not None
 
 
 PLAIN_OPT = with_opt(datagram(), opt(4096))

@@ -143,8 +143,8 @@ def test_listeners_count_apart_and_share_what_is_kept() -> None:
     asyncio.run(told())
 
 
-def test_given_again_for_a_second() -> None:
-    """A miss is not kept; a hit is, from the third time on, until its TTL changes."""
+def test_given_again_until_it_runs_out() -> None:
+    """A forwarded miss is not kept; a hit is, and its TTL counts down by itself."""
     seen: list[object] = []
 
     def asked(stepper: Stepper) -> None:
@@ -164,4 +164,4 @@ def test_given_again_for_a_second() -> None:
         stepper.close()
 
     asyncio.run(told())
-    assert seen == [False, False, False, True, True, False, True, 1]
+    assert seen == [False, False, True, True, True, True, True, 1]
