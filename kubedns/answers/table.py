@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from kubedns.wire.reply import Reply
     from kubedns.wire.validity import Token
 
-MOST_OWNERS = 8192  # in both generations together: some 1,300 octets each, 11 MB at the most
+MOST_OWNERS = 4096  # in both generations together: some 1,300 octets each, 6 MB at the most
 
 
 class Answers:

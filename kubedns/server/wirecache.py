@@ -33,8 +33,8 @@ if TYPE_CHECKING:
     from kubedns.wire.reply import Reply
     from kubedns.wire.validity import Tally, Token, Validity
 
-MOST_ENTRIES = 120_000
-MOST_OCTETS = 40 << 20
+MOST_ENTRIES = 60_000
+MOST_OCTETS = 20 << 20
 ENTRY = 256  # octets that an entry costs besides its key and its reply
 LONGEST_KEY = 300  # octets: a name, type and class, a header and a plain OPT record have fewer
 LARGEST_REPLY = 8192  # octets
@@ -43,7 +43,7 @@ PASSED_OVER = 64  # entries in use that may be passed over to find one to drop
 FIRST_LABEL = HEADER_SIZE + 1  # where a question's first label starts, behind its length
 QUESTION_FIXED = 4  # octets: type and class
 LONGEST_PARENT = 191  # octets: with any label before it, it is a name of 255 or fewer
-READY = 16  # replies of an entry whose reply turns
+READY = 8  # replies of an entry whose reply turns
 RENEWAL = 5  # after so many sendings one of them is made anew; it has no factor in common with READY
 
 

@@ -7,6 +7,7 @@ from kubedns.wire.numbers import AA, AD, HEADER_SIZE, RA, RCODE_MASK, TC, RRType
 from kubedns.wire.records import EXPANDED_NAMES, RR
 from kubedns.wire.reply import Reply
 
+OPT = int(RRType.OPT)
 KEPT_FLAGS = AA | TC | RA | AD
 
 
@@ -45,10 +46,10 @@ def ttl_places(octets: bytes) -> tuple[int, ...]:
     at = _behind_name(octets, HEADER_SIZE) + 4
     places = []
     for _ in range(sum(int.from_bytes(octets[count : count + 2], "big") for count in (6, 8, 10))):
-        at = _behind_name(octets, at)
-        if int.from_bytes(octets[at : at + 2], "big") != RRType.OPT:
+        at = at + 2 if octets[at] >= POINTER else _behind_name(octets, at)
+        if octets[at + 1] != OPT or octets[at]:
             places.append(at + 4)
-        at += 10 + int.from_bytes(octets[at + 8 : at + 10], "big")
+        at += 10 + (octets[at + 8] << 8 | octets[at + 9])
     return tuple(places)
 
 
