@@ -73,7 +73,7 @@ async def _measure(kinds: Sequence[Kind], chosen: argparse.Namespace) -> None:
         if isinstance(part, Starts):
             await part.start()
     print(f"started in {time.monotonic() - before:.2f} s")
-    settle_collector(forked=False)
+    settle_collector(whole=True, forked=False)
     stepper = Stepper(loop)
     [group] = configuration.groups.values()
     dispatcher = Dispatcher("dns://:53", group.served, stepper, any_class=group.any_class)

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 # Objects more than went, young collections, middle collections. A collection holds every answer up, for 1 to 2 us an
 # object: 50,000 young ones took 30 to 108 ms. What the caches hold takes 330 ms, and is hardly ever looked at.
+RELOADS = 32  # of so many, one has all that was kept before gone through for cycles
 COLLECTOR_THRESHOLDS = (2_000, 100_000, 100)
 DRAIN = 5.0  # seconds that queries in flight have once their listener takes no more
 DRAIN_OLD = 10.0  # seconds that they have until the plugins of a configuration that was replaced are stopped
@@ -49,6 +50,7 @@ class Server:
         self._lingering: asyncio.Task[list[Exception]] | None = None
         self._retiring: dict[asyncio.Task[None], Stepper] = {}  # of configurations whose last queries wait
         self.configuration: Configuration | None = None
+        self._reloads = 0
 
     async def start(self, configure: Configure) -> Configuration:
         """Configure, start plugins, open sockets, serve; raises CorefileErrors, ListenError, what a plugin raised."""
@@ -127,7 +129,9 @@ class Server:
         if stepper is not None:
             await self._retire(stepper, parts.without(kept, new.parts))
         new.shared.previous.clear()
-        settle_collector(forked=new.role is Role.WORKER)
+        dropped = [] if old is None else parts.without(old.shared.kept.values(), list(new.shared.kept.values()))
+        self._reloads += 1
+        settle_collector(whole=bool(dropped) or self._reloads % RELOADS == 1, forked=new.role is Role.WORKER)
         return new
 
     async def _retire(self, stepper: Stepper, leaving: list[Any]) -> None:
@@ -184,14 +188,16 @@ class Server:
         return UdpListener(udp, _silence), TcpListener(tcp, _silence, limit=self._connections)
 
 
-def settle_collector(*, forked: bool) -> None:
+def settle_collector(*, whole: bool, forked: bool) -> None:
     """Keep the garbage collector from what lives long, and make it rare: hardly anything here is in a cycle.
 
-    By its own thresholds it went through all kept replies every few thousand queries: 20 us for each new reply. What
-    a forked process shares with its parent stays as it is: to look at it is to copy it.
+    By its own thresholds it went through all kept replies every few thousand queries: 20 us for each new reply. The
+    `whole`, what was kept before included, takes 30 to 100 ms, in which nothing is answered: it is worth that where
+    something large was let go; what a reload leaves in cycles otherwise is some 30 KB. What a forked process shares
+    with its parent stays as it is: to look at it is to copy it.
     """
-    if not forked:
-        gc.unfreeze()  # what the configuration before was made of
+    if whole and not forked:
+        gc.unfreeze()
     gc.collect()
     gc.freeze()
     gc.set_threshold(*COLLECTOR_THRESHOLDS)

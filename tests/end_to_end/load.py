@@ -98,6 +98,13 @@ class Load:
             assert time.monotonic() < end, f"{wanted - len(self.record.seconds)} of {replies} replies are missing"
             time.sleep(0.002)
 
+    def wait_until_told(self, timeout: float = PATIENCE) -> None:
+        """Return once every lane has found that the server is gone; fail if they do not."""
+        end = time.monotonic() + timeout
+        while self.record.refused + self.record.cut < len(self._lanes):
+            assert time.monotonic() < end, f"{self.record} of {len(self._lanes)} lanes"
+            time.sleep(0.002)
+
     def _lane(self, *, stream: bool) -> Lane:
         sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM if stream else socket.SOCK_DGRAM)
         sock.connect(self._address)

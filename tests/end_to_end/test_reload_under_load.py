@@ -243,6 +243,7 @@ def test_sigterm_under_load_loses_nothing(setting: Setting, tmp_path: Path) -> N
             server.output.wait_for("Going into lameduck mode for 1s")
             load.wait_for(100)
             assert server.process.wait(20) == 0
+            load.wait_until_told()
         assert load.record.lost == []
         assert load.record.wrong == {}
         assert (load.record.refused, load.record.cut) == (16, 4)
