@@ -17,7 +17,7 @@ from kubedns.log import server_log
 RECEIVE_SIZE = 512  # octets read of a datagram, as CoreDNS: the rest is cut and the query then malformed
 BATCHES_A_WAKE_UP = 4  # then TCP and timers have their turn
 MOST_LAST = 64  # such wake-ups until a socket that is drained is closed
-MOST_PENDING = 20_000  # queries that wait for a reply: some 1 KiB each
+MOST_PENDING = 4_000  # queries that wait for a reply: some 25 KiB each, with all that a long chain keeps meanwhile
 
 MAPPED = b"\0\0\0\0\0\0\0\0\0\0\xff\xff"  # ::ffff:0:0/96, IPv4 over a dual-stack socket (RFC 4291 §2.5.5.2)
 

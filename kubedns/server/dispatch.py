@@ -33,6 +33,13 @@ def _checked(reply: Reply | None) -> Reply:
     return reply
 
 
+def _let_go(error: BaseException | None) -> None:
+    """Forget where an exception was raised: its frames hold the futures that hold it, which only the collector ends."""
+    while error is not None:
+        error.__traceback__ = None
+        error = error.__cause__ or error.__context__
+
+
 def _bare(rcode: Rcode) -> Reply:
     """Return a reply without records; it fits every question."""
     return Reply(rcode=rcode, suffix=ROOT)
@@ -163,6 +170,7 @@ class Dispatcher:
         try:
             return _checked(await chain(query))
         except ResolveError as error:
+            _let_go(error)
             return FAILURES.get(error.rcode) or FAILURES[Rcode.SERVFAIL]
         except Exception as error:  # noqa: BLE001 - one plugin's mistake costs one query, not the server
             self._panics.record(error)
