@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from kubedns.wire.validity import Tally, Token, Validity
 
 MOST_ENTRIES = 60_000
-MOST_OCTETS = 20 << 20
+MOST_OCTETS = 14 << 20
 ENTRY = 256  # octets that an entry costs besides its key and its reply
 LONGEST_KEY = 300  # octets: a name, type and class, a header and a plain OPT record have fewer
 LARGEST_REPLY = 8192  # octets
