@@ -5,8 +5,8 @@ Rules of this file:
 - An update that changes no field that is kept changes nothing: no token, no serial.
 - A map from an address holds the object itself, or a tuple in order of namespace and name where several have it:
   a tuple for each of 150,000 addresses would cost as much as the addresses.
-- Tokens exist for Services that exist and for some addresses that do; all else shares one, which any change turns
-  stale.
+- Tokens exist for Services that exist and for some addresses that do. Whatever else is asked for shares one of
+  SHARED_TOKENS with all that has the same hash: strangers may ask for what they like, and make nothing grow.
 """
 
 from __future__ import annotations
@@ -15,15 +15,16 @@ from typing import TYPE_CHECKING, TypeVar
 
 from kubedns.cluster.addresses import pack_address
 from kubedns.cluster.objects import Endpoint, EndpointSlice, Kind, Namespace, Object, Pod, Service, kind_of_object
-from kubedns.cluster.tokens import Token
+from kubedns.cluster.tokens import Serial, Token
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
+    from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence, Sized
 
     # Kind, namespace, name, and the object as it is now: None once it is gone. No kind at all: `synced` is set.
     Watcher = Callable[[Kind | None, str, str, Object | None], None]
 
 MOST_ADDRESS_TOKENS = 32_768
+SHARED_TOKENS = 4096
 Key = tuple[str, str]  # namespace and name; the namespace of a Namespace is empty
 _Held = TypeVar("_Held", Service, EndpointSlice, Pod)
 _Where = TypeVar("_Where")  # a packed address, a podIP's text, or a Service's key
@@ -32,13 +33,14 @@ _Where = TypeVar("_Where")  # a packed address, a podIP's text, or a Service's k
 class Index:
     """What the cluster holds now.
 
-    `now` gives Unix seconds for the serial. With `zones_count`, endpoints' zones count for the serial too (the
-    option `zonal`). `synced` is set once the source has delivered its first full list of each kind.
+    `now` gives Unix seconds for the `serial`, which is that of the last change that counts. With `zones_count`,
+    endpoints' zones count too (the option `zonal`). `synced` is set once the source has delivered its first full list
+    of each kind.
     """
 
     def __init__(self, now: Callable[[], float], *, zones_count: bool = False) -> None:
         self.synced = False
-        self.serial = 0
+        self.serial = Serial()
         self.slices_without_service = 0
         self._now = now
         self._zones_count = zones_count
@@ -51,6 +53,8 @@ class Index:
         self._slices_at: dict[bytes, EndpointSlice | tuple[EndpointSlice, ...]] = {}
         self._pods_at: dict[str, Pod | tuple[Pod, ...]] = {}
         self._token = Token()
+        self._namespaces_token = Token()
+        self._shared_tokens: dict[int, Token] = {}
         self._service_tokens: dict[Key, Token] = {}
         self._address_tokens: dict[bytes, Token] = {}
         self._watcher: Watcher | None = None
@@ -102,26 +106,38 @@ class Index:
         """Return the token of everything."""
         return self._token
 
+    def namespaces_token(self) -> Token:
+        """Return the token of which namespaces there are."""
+        return self._namespaces_token
+
     def service_token(self, namespace: str, name: str) -> Token:
-        """Return the token of a Service: itself, its slices, its namespace; that of everything if there is none."""
+        """Return the token of a Service, or of there being none: itself, its slices, its namespace."""
         key = (namespace, name)
         token = self._service_tokens.get(key)
         if token is None:
             if key not in self._services:
-                return self._token
+                return self._shared_token(key)
             token = self._service_tokens[key] = Token()
         return token
 
     def address_token(self, address: bytes) -> Token:
-        """Return the token of an address: all that has it, and their namespaces.
-
-        It is that of everything if nothing has the address, or a great many others have a token.
-        """
+        """Return the token of an address, or of nothing having it: all that has it, and their namespaces."""
         token = self._address_tokens.get(address)
         if token is None:
             if len(self._address_tokens) >= MOST_ADDRESS_TOKENS or not self.has_address(address):
-                return self._token
+                return self._shared_token(address)
             token = self._address_tokens[address] = Token()
+        return token
+
+    def pods_token(self, ip_text: str) -> Token:
+        """Return the token of the Pods whose podIP is exactly that text, or of there being none, and of namespaces."""
+        return self._shared_token(ip_text)
+
+    def _shared_token(self, key: Hashable) -> Token:
+        place = hash(key) % SHARED_TOKENS
+        token = self._shared_tokens.get(place)
+        if token is None:
+            token = self._shared_tokens[place] = Token()
         return token
 
     def has_address(self, address: bytes) -> bool:
@@ -236,6 +252,8 @@ class Index:
         if old == new:
             return False
         _move(self._pods_at, _pod_addresses(old), _pod_addresses(new), old, new)
+        for ip_text in _pod_addresses(old) | _pod_addresses(new):
+            self._flip_shared(ip_text)
         self._changed("Pod", key, new, counts=True)
         return True
 
@@ -246,6 +264,11 @@ class Index:
             del self._namespaces[name]
         else:
             self._namespaces[name] = new
+        self._namespaces_token.stale = True
+        self._namespaces_token = Token()
+        for token in self._shared_tokens.values():
+            token.stale = True
+        self._shared_tokens.clear()
         if self._service_tokens or self._address_tokens:  # while a cluster is first read, there are none
             self._flip_namespace(name)
         self._changed("Namespace", ("", name), new, counts=False)
@@ -270,19 +293,26 @@ class Index:
         token = self._service_tokens.pop(key, None)
         if token is not None:
             token.stale = True
+        self._flip_shared(key)
 
     def _flip_addresses(self, addresses: Iterable[bytes]) -> None:
-        if not self._address_tokens:
+        if not (self._address_tokens or self._shared_tokens):
             return
         for address in addresses:
             token = self._address_tokens.pop(address, None)
             if token is not None:
                 token.stale = True
+            self._flip_shared(address)
+
+    def _flip_shared(self, key: Hashable) -> None:
+        token = self._shared_tokens.pop(hash(key) % SHARED_TOKENS, None)
+        if token is not None:
+            token.stale = True
 
     def _changed(self, kind: Kind, key: Key, new: Object | None, *, counts: bool) -> None:
         self._renew_token()
         if counts:
-            self.serial = int(self._now())
+            self.serial.become(int(self._now()))
         if self._watcher is not None:
             self._watcher(kind, *key, new)
 

@@ -95,7 +95,7 @@ class Relay:
                     contents.pods.append(value)
                 case Namespace():
                     contents.namespaces.append(value)
-        batch = Batch(self._index.serial, self._index.synced, packed(contents), gone or [])
+        batch = Batch(self._index.serial.value, self._index.synced, packed(contents), gone or [])
         return msgspec.msgpack.encode(batch)
 
 
@@ -128,7 +128,7 @@ class Replica:
             self.index.upsert(Pod(intern(pod.namespace), pod.name, pod.ip))
         for key in batch.gone:
             self.index.remove(*key)
-        self.index.serial = batch.serial
+        self.index.serial.become(batch.serial)
         if batch.synced and not self.index.synced:
             self.index.mark_synced()
 

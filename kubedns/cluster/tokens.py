@@ -11,3 +11,20 @@ class Token:
 
     def __repr__(self) -> str:
         return f"Token(stale={self.stale})"
+
+
+class Serial:
+    """A number that changes now and then; `token` is stale once it has."""
+
+    __slots__ = ("token", "value")
+
+    def __init__(self) -> None:
+        self.value = 0
+        self.token = Token()
+
+    def become(self, value: int) -> None:
+        """Take a value; the one it has already changes nothing."""
+        if value != self.value:
+            self.value = value
+            self.token.stale = True
+            self.token = Token()

@@ -15,7 +15,7 @@ from kubedns.wire.name import MAXIMUM_LABEL, MAXIMUM_NAME, POINTER
 from kubedns.wire.numbers import CD, HEADER_SIZE, MINIMUM_UDP_SIZE, RCODE_MASK, RRType
 from kubedns.wire.parse import KEPT_FLAGS, parse_reply, read_record
 from kubedns.wire.query import Query
-from kubedns.wire.records import COMPRESSED_NAMES, EXPANDED_NAMES, RR
+from kubedns.wire.records import COMPRESSED_NAMES, EXPANDED_NAMES, RR, write_serial
 from kubedns.wire.reply import COPIED, Reply
 from kubedns.wire.validity import NEVER, Tally, Validity
 
@@ -97,6 +97,7 @@ class PackedReply(Reply):
         self.tallies = tallies
         self.denies = b""
         self.expires = 0.0
+        self.serial = None
 
     def __getattr__(self, attribute: str) -> tuple[tuple[RR, ...], ...]:
         """Read the sections the first time that they are asked for."""
@@ -147,12 +148,14 @@ class PackedReply(Reply):
         validity: Validity = NEVER,
         tallies: tuple[Tally, ...] = (),
     ) -> "PackedReply":
-        """Return the same records, all with one TTL in seconds."""
+        """Return the same records, all with one TTL in seconds, and with the serial that there is now."""
         octets = ttl.to_bytes(TTL_SIZE, "big")
         packed = bytearray(self._packed)
         for place in self._layout.ttls:
             packed[place : place + TTL_SIZE] = octets
-        return PackedReply(
+        if self.serial is not None:
+            write_serial(packed, self._layout.ends[-1], self.serial.value)
+        made = PackedReply(
             bytes(packed),
             self._layout,
             self.name,
@@ -164,6 +167,8 @@ class PackedReply(Reply):
             tallies=tallies,
             tight=self._tight,
         )
+        made.serial = self.serial
+        return made
 
     def replaced(self, *, validity: Validity | None = None, denies: bytes | None = None) -> Self:
         """As a Reply's; nothing is read from the octets for it."""
@@ -181,6 +186,7 @@ class PackedReply(Reply):
         )
         made.denies = self.denies if denies is None else denies
         made.expires = self.expires
+        made.serial = self.serial
         return made
 
     @property
@@ -261,7 +267,7 @@ def _pack(reply: Reply, query: Query, kind: type[Packed]) -> Packed:
         body = compose(reply.sections, query.name, len(query.name))
     except OverflowError as error:
         raise WireError(str(error)) from error
-    return kind(
+    made = kind(
         body.octets,
         _layout_of(body, query.name),
         query.name,
@@ -273,6 +279,8 @@ def _pack(reply: Reply, query: Query, kind: type[Packed]) -> Packed:
         tallies=reply.tallies,
         tight=True,
     )
+    made.serial = reply.serial
+    return made
 
 
 def _lone(octets: bytes, start: int, query: Query, layout: Layout) -> UpstreamReply | None:

@@ -43,14 +43,27 @@ def parse_reply(octets: bytes) -> Reply:
 
 def ttl_places(octets: bytes) -> tuple[int, ...]:
     """Return where in a message of ours, with one question, the TTL of each record stands but for the OPT record's."""
+    return _places(octets)[0]
+
+
+def last_end(octets: bytes) -> int:
+    """Return where in a message of ours, with one question, the last record ends but for the OPT record."""
+    return _places(octets)[1]
+
+
+def _places(octets: bytes) -> tuple[tuple[int, ...], int]:
+    """Return where TTLs stand, and where the last record ends."""
     at = _behind_name(octets, HEADER_SIZE) + 4
+    end = at
     places = []
     for _ in range(sum(int.from_bytes(octets[count : count + 2], "big") for count in (6, 8, 10))):
         at = at + 2 if octets[at] >= POINTER else _behind_name(octets, at)
+        behind = at + 10 + (octets[at + 8] << 8 | octets[at + 9])
         if octets[at + 1] != OPT or octets[at]:
             places.append(at + 4)
-        at += 10 + (octets[at + 8] << 8 | octets[at + 9])
-    return tuple(places)
+            end = behind
+        at = behind
+    return tuple(places), end
 
 
 def _behind_name(octets: bytes, at: int) -> int:

@@ -7,6 +7,7 @@ from kubedns.wire.numbers import RRClass, RRType
 SRV_FIXED = 6  # octets of priority, weight and port; the target behind them is not compressed (RFC 2782)
 
 EXPIRATION, INCEPTION = slice(8, 12), slice(12, 16)  # of an RRSIG's RDATA (RFC 4034 §3.1)
+BEHIND_SERIAL = 20  # octets of an SOA's RDATA from its serial on: five numbers (RFC 1035 §3.3.13)
 HALF = 2**31  # serial number arithmetic of 32 bits (RFC 1982)
 
 # Where names stand in RDATA: the octets before the first, and how many there are, one behind the other.
@@ -79,6 +80,12 @@ def soa(owner: bytes, mname: bytes, rname: bytes, ttl: int, *, serial: int, time
     """Return an SOA record; `times` are refresh, retry, expire and minimum, in seconds (RFC 1035 §3.3.13)."""
     numbers = b"".join([number.to_bytes(4, "big") for number in (serial & 0xFFFFFFFF, *times)])
     return RR(owner, RRType.SOA, RRClass.IN, ttl, mname + rname + numbers)
+
+
+def write_serial(octets: bytearray, end: int, serial: int) -> None:
+    """Write a serial over where an SOA record ends at that place."""
+    start = end - BEHIND_SERIAL
+    octets[start : start + 4] = (serial & 0xFFFFFFFF).to_bytes(4, "big")
 
 
 def in_force(rdata: bytes, now: int) -> bool:

@@ -10,7 +10,7 @@ from kubedns.wire.errors import WireError
 from kubedns.wire.numbers import CD, HEADER_SIZE, OPCODE_MASK, QR, RD, TC, Rcode
 from kubedns.wire.query import Query
 from kubedns.wire.records import RR
-from kubedns.wire.validity import NEVER, Tally, Validity
+from kubedns.wire.validity import NEVER, Serial, Tally, Validity
 
 COPIED = OPCODE_MASK | RD | CD
 COPIED_NOTIFY = OPCODE_MASK  # RD and CD are a query's
@@ -27,7 +27,8 @@ class Reply:
     what the plugin that made the reply counts each time that it is given again without asking the plugin. `denies`,
     where it is not empty, is the question's parent, and says that the reply is that of every name right below it,
     for the same type: nothing is there (RFC 8020). `expires`, where it is not 0, is the moment (monotonic seconds) to
-    which all its TTLs, equal ones, count down: but for them it is the same reply until then.
+    which all its TTLs, equal ones, count down: but for them it is the same reply until then. `serial`, where it is not
+    None, is what the last of its records, an SOA, has: with another value it is the same reply but for that number.
     """
 
     copied = COPIED  # of a query's flags, those that come back
@@ -40,6 +41,7 @@ class Reply:
         "flags",
         "rcode",
         "sections",
+        "serial",
         "suffix",
         "tallies",
         "validity",
@@ -71,6 +73,7 @@ class Reply:
         self.tallies = tallies
         self.denies = b""
         self.expires = 0.0
+        self.serial: Serial | None = None
         self._bodies: dict[int, Body] = {}
 
     @property
@@ -82,6 +85,17 @@ class Reply:
     def lasting(self) -> Validity:
         """How long its records are true: as `validity`, but for a reply that turns, whose octets are for one client."""
         return self.validity
+
+    @property
+    def undated(self) -> tuple[Validity, Serial | None]:
+        """How long its records are true whatever the serial is, which is to be told then; None: it is a record as any.
+
+        `validity` ends with the value that the serial has, for those who keep a reply as it is.
+        """
+        lasting, serial = self.lasting, self.serial
+        if serial is None or serial.token not in lasting.tokens:
+            return lasting, None
+        return Validity(lasting.until, tuple(token for token in lasting.tokens if token is not serial.token)), serial
 
     @property
     def counts(self) -> tuple[int, int, int]:

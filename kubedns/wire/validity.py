@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 
 class Tally(Protocol):
@@ -17,6 +17,35 @@ class Token(Protocol):
     @property
     def stale(self) -> bool:
         """Whether it has changed."""
+
+
+class Serial(Protocol):
+    """The number that an SOA record says its zone is at (RFC 1035 §3.3.13), changed as the zone is."""
+
+    @property
+    def value(self) -> int:
+        """The number now."""
+
+    @property
+    def token(self) -> Token:
+        """What is stale once it has another value."""
+
+
+class _Unchanging:
+    stale = False
+
+
+class _AnyOf(NamedTuple):
+    """Several tokens as one."""
+
+    tokens: tuple[Token, ...]
+
+    @property
+    def stale(self) -> bool:
+        return any(token.stale for token in self.tokens)
+
+
+UNCHANGING: Token = _Unchanging()
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,3 +75,9 @@ class Validity:
 
 UNTIL_RELOAD = Validity()
 NEVER = Validity(until=-math.inf)
+
+
+def one_token(validity: Validity) -> Token:
+    """Return all tokens of a validity as one."""
+    tokens = validity.tokens
+    return UNCHANGING if not tokens else tokens[0] if len(tokens) == 1 else _AnyOf(tokens)

@@ -10,7 +10,6 @@ from kubedns.wire.edns import DO
 from kubedns.wire.name import is_within, text
 from kubedns.wire.numbers import AA, AD, CD, Rcode
 from kubedns.wire.packed import pack
-from kubedns.wire.validity import Validity
 from plugins.cache import counters
 from plugins.cache.judging import judge
 from plugins.cache.listener import Listener
@@ -155,11 +154,10 @@ class Cache:
         verdict = normal.verdict
         if verdict.kind is None or not self._may_keep(query, verdict):
             return normal.reply
-        if reply.denies and now >= normal.denied_until:
-            normal.denied_until = now + verdict.seconds
-        stored = normal.denied_until - verdict.seconds if reply.denies else now
+        stored = listener.stored(query, reply, verdict.seconds, now)
         entry = Entry(_key(query), verdict.kind, normal.first, stored, verdict.seconds)
-        entry.answers, entry.validity, entry.home = verdict.answers, reply.lasting, self
+        entry.answers, entry.home = verdict.answers, self
+        entry.validity, entry.serial = reply.undated
         self._put(entry, sum(reply.counts) * OCTETS_OF_RECORD, listener)
         if normal.first.flags != _flags(entry, query):
             return normal.first
@@ -211,7 +209,8 @@ class Cache:
     def _ready(self, entry: Entry, query: Query, listener: Listener, now: float) -> Reply:
         """Return the same object for as long as its octets hold: up to a second."""
         flags = _flags(entry, query)
-        if now < entry.until and entry.owner is listener and entry.reply.flags == flags:
+        shown = now < entry.until and not entry.dated.stale
+        if shown and entry.owner is listener and entry.reply.flags == flags:
             return entry.reply
         remaining = entry.duration if self.options.keep_ttl else entry.remaining(now)
         lasts = entry.duration if self.options.keep_ttl else entry.duration - remaining + 1
@@ -221,16 +220,15 @@ class Cache:
         tallies = listener.tallies[entry.kind]
         if self.options.prefetch.amount:
             tallies = (*tallies, renewal_of(entry).given)
-        validity = Validity(entry.until, entry.validity.tokens)
         packed = pack(entry.reply, query)
-        entry.reply = packed.with_ttl(remaining, flags=flags, validity=validity, tallies=tallies)
+        entry.reply = packed.with_ttl(remaining, flags=flags, validity=entry.lasting(), tallies=tallies)
         self._count_down(entry)
         return entry.reply
 
     def _as_a_hit(self, entry: Entry, listener: Listener) -> Reply:
         """Return a new entry's reply where a hit on it, within the second, would say the same."""
         entry.until, entry.owner = min(entry.stored + 1, entry.validity.until), listener
-        entry.reply = entry.reply.replaced(validity=Validity(entry.until, entry.validity.tokens))
+        entry.reply = entry.reply.replaced(validity=entry.lasting())
         entry.reply.tallies = listener.tallies[entry.kind]
         self._count_down(entry)
         return entry.reply

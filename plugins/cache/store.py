@@ -10,12 +10,13 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 from kubedns.metrics import Count
-from kubedns.wire.validity import NEVER
+from kubedns.wire.validity import NEVER, UNCHANGING, Validity
 
 if TYPE_CHECKING:
     import asyncio
 
     from kubedns.wire.reply import Reply
+    from kubedns.wire.validity import Serial, Token
 
 OCTETS_EACH = 1024  # on the average, of records, keys and objects: what a shelf may hold is its entries times that
 OVERHEAD = 560  # octets of an entry's objects, as measured, without the records
@@ -53,11 +54,13 @@ class Entry:
     It shows the TTL that it was last given with; `until` is when it has to show another one, `owner` is who made it
     ready (for another it is made ready anew), and `flags` are those that it came with. `validity` is the reply's own;
     one from a source that tells when it changes is true no longer, and of one configuration alone, its `home`.
-    `previous` is an entry that answered before this one, which does not.
+    `dated` is stale once `serial`, that of the SOA behind its records, is another than it shows. `previous` is an entry
+    that answered before this one, which does not.
     """
 
     __slots__ = (
         "answers",
+        "dated",
         "duration",
         "flags",
         "home",
@@ -67,6 +70,7 @@ class Entry:
         "previous",
         "renewal",
         "reply",
+        "serial",
         "size",
         "stored",
         "until",
@@ -87,6 +91,8 @@ class Entry:
         self.owner: object = None
         self.until = 0.0
         self.validity = NEVER
+        self.serial: Serial | None = None
+        self.dated: Token = UNCHANGING
         self.previous: Entry | None = None
         self.renewal: Renewal | None = None
         self.size = 0
@@ -95,6 +101,13 @@ class Entry:
     def remaining(self, now: float) -> int:
         """Return the whole seconds that are left; 0 or less: it has run out."""
         return self.duration - int(now - self.stored)
+
+    def lasting(self) -> Validity:
+        """Return for how long it shows what it does, once that is the serial as it is now."""
+        if self.serial is None:
+            return Validity(self.until, self.validity.tokens)
+        self.dated = self.serial.token
+        return Validity(self.until, (*self.validity.tokens, self.dated))
 
     @property
     def untrue(self) -> bool:

@@ -12,10 +12,10 @@ from kubedns.wire.name import ROOT, is_within, labels
 from kubedns.wire.numbers import AA, TC, Rcode, RRClass, RRType
 from kubedns.wire.records import RR, cname
 from kubedns.wire.reply import Reply
-from kubedns.wire.validity import Validity
+from kubedns.wire.validity import Validity, one_token
 from plugins.kubernetes.options import Options, read_options
 from plugins.kubernetes.sources import Cluster, open_cluster
-from plugins.kubernetes.zone import Aliases, Zone
+from plugins.kubernetes.zone import NODATA, NXDOMAIN, Aliases, Negative, Zone
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -81,72 +81,70 @@ class Kubernetes:
         found = self._look_up(zone, query, answers)
         if isinstance(found, Reply):
             return found
-        if found is not None:
+        if isinstance(found, Aliases):
             return await self._follow(zone, query, found)
         if query.name in self._fallthrough:
-            absent = zone.absence(query.labels)  # while others are asked, a name may come
+            absent = zone.absence(query.labels, found)  # while others are asked, a name may come
             reply = await pass_on(query)
             return reply.replaced(validity=reply.validity.joined(absent))
         if not self._index.synced:
-            return zone.negative(Rcode.SERVFAIL)
-        return self._deny(zone, query)
+            return zone.failure()
+        return self._deny(zone, query, found)
 
-    def _look_up(self, zone: Zone, query: Query, answers: Answers | None) -> Reply | Aliases | None:
-        """Return the reply from the index, kept for the next time where that is safe; None: there is no such name."""
+    def _look_up(self, zone: Zone, query: Query, answers: Answers | None) -> Found:
+        """Return the reply from the index, kept for the next time where that is safe; Negative: no such name."""
         rrtype = query.rrtype
         if rrtype in TRANSFERS:
             return Reply(rcode=Rcode.REFUSED, suffix=ROOT)
         if answers is not None and rrtype in answers.replies:
-            return zone.negative(Rcode.NOERROR)
+            return zone.negative(Negative(Rcode.NOERROR, (answers.token,)))
         found = self._find(zone, query)
         if isinstance(found, Reply):
-            self._keep(query, found)
-        elif found == Rcode.NOERROR:
+            self._keep(zone, query, found)
+        elif isinstance(found, Negative) and found.rcode == Rcode.NOERROR:
             if answers is not None and rrtype in KEPT_TYPES:
                 answers.replies[rrtype] = None
-            return zone.negative(Rcode.NOERROR)
-        return None if isinstance(found, Rcode) else found
+            return zone.negative(found)
+        return found
 
     def _find(self, zone: Zone, query: Query) -> Found:
         """CoreDNS finds its own name and the apex's NS only where the zone is spelled in lower case."""
         if not query.spelled.endswith(zone.origin):
             if query.rrtype == RRType.NS and query.name == zone.origin:
-                return Rcode.NOERROR
+                return NODATA
             if query.name == DEFAULT_NAME_SERVER + zone.origin and query.rrtype != RRType.SOA:
-                return Rcode.NXDOMAIN
+                return NXDOMAIN
         return zone.find(query.name, query.labels, query.rrtype)
 
-    def _keep(self, query: Query, reply: Reply) -> None:
-        """Keep what is of one Service or one address; names that a stranger can make up are not kept."""
-        token = reply.validity.tokens[0] if reply.validity.tokens else None
-        if token is None or token is self._index.token() or query.rrtype == RRType.PTR:
+    def _keep(self, zone: Zone, query: Query, reply: Reply) -> None:
+        """Keep what is of one Service; names that a stranger can make up are not kept."""
+        if query.rrtype == RRType.PTR or not zone.holds(query.labels):
             return
         answers = self._table.get(query.name)
         if answers is None:
-            answers = Answers(token)
+            answers = Answers(one_token(reply.validity))
             self._table.put(query.name, answers)
         answers.replies[query.rrtype] = reply
 
-    def _deny(self, zone: Zone, query: Query) -> Reply:
+    def _deny(self, zone: Zone, query: Query, found: Negative) -> Reply:
         """Return NXDOMAIN, kept for all names right below the same parent where none of them can exist."""
-        reply = zone.negative(Rcode.NXDOMAIN)
-        if query.rrtype not in KEPT_TYPES or not zone.denies_siblings(query.labels):
-            return reply
+        denial = zone.denial(query.labels) if query.rrtype in KEPT_TYPES else None
         parent = query.name[query.name[0] + 1 :]
-        if any(is_within(other, parent) for other in self._apart if len(other) > len(parent)):
-            return reply
+        if denial is None or any(is_within(other, parent) for other in self._apart if len(other) > len(parent)):
+            return zone.negative(found)
+        reply = zone.negative(denial).replaced(denies=parent)
         answers = self._denials.get(parent)
         if answers is None:
-            answers = Answers(self._index.token())
+            answers = Answers(one_token(reply.validity))
             self._denials.put(parent, answers)
-        reply = answers.replies[query.rrtype] = reply.replaced(denies=parent)
+        answers.replies[query.rrtype] = reply
         return reply
 
     async def _follow(self, zone: Zone, query: Query, aliases: Aliases) -> Reply:
         chase = Chase(zone, query, self._options.ttl)
         answer = await chase.records(query.name, aliases, ())
         if not answer:
-            return zone.negative(Rcode.NOERROR)
+            return zone.negative(Negative(Rcode.NOERROR, chase.validity.tokens))
         return Reply(answer, flags=AA | chase.flags, validity=chase.validity)
 
 
@@ -187,7 +185,7 @@ class Chase:
         if isinstance(found, Reply):
             self.validity = self.validity.joined(found.validity)
             return [rr._replace(owner=target) for rr in found.answer]
-        self.validity = self.validity.joined(self._zone.negative(Rcode.NOERROR).validity)
+        self.validity = self.validity.joined(Validity(tokens=found.tokens))
         return []
 
     async def _elsewhere(self, target: bytes) -> Sequence[RR]:

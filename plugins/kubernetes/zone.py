@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 SCHEMA_VERSION = "1.1.0"
 VERSION_TTL = 28_800
 LONGEST_SOA_TTL = 300
+MOST_NEGATIVE = 1024  # replies; they share their octets
 SOA_TIMES = (7200, 1800, 86_400)  # refresh, retry, expire, in seconds
 EXTERNAL_NAME = "ExternalName"
 SVC, POD = b"svc", b"pod"
@@ -55,7 +56,15 @@ class Absence:
         return self._index.has_address(self._address)
 
 
-Found = Reply | Aliases | Rcode  # an RCODE is a negative reply: NOERROR for NODATA, or NXDOMAIN
+class Negative(NamedTuple):
+    """NODATA (NOERROR) or NXDOMAIN, and what has to change for there to be an answer; without tokens, nothing can."""
+
+    rcode: Rcode
+    tokens: tuple[Token, ...] = ()
+
+
+Found = Reply | Aliases | Negative
+NODATA, NXDOMAIN = Negative(Rcode.NOERROR), Negative(Rcode.NXDOMAIN)
 
 
 class Zone:
@@ -71,8 +80,9 @@ class Zone:
         self._options = options
         self._index = index
         self._own = own
-        self._token: Token | None = None
-        self._negative: dict[Rcode, Reply] = {}
+        self._dated: Token | None = None  # by which the SOA of what follows is as it should be
+        self._bare: dict[Rcode, Reply] = {}
+        self._negative: dict[Negative, Reply] = {}
 
     def find(self, wire: bytes, whole: list[bytes], rrtype: int) -> Found:
         """Return the reply for a name of this zone, given as wire octets and as labels, both lower-case."""
@@ -80,7 +90,7 @@ class Zone:
         if not left:
             return self._apex(rrtype)
         if rrtype == RRType.SOA:
-            return Rcode.NOERROR
+            return NODATA
         if rrtype == RRType.PTR and (packed := reverse_address(whole)) is not None:
             return self._reverse(wire, packed)
         if left == [b"dns-version"] and rrtype == RRType.TXT:
@@ -89,60 +99,77 @@ class Zone:
             return self._default_name_server(wire, rrtype)
         return self._below(wire, whole, left, rrtype)
 
-    def negative(self, rcode: Rcode) -> Reply:
-        """Return NODATA (NOERROR), NXDOMAIN or SERVFAIL with the zone's SOA as it is now (RFC 2308 §2)."""
-        if self._token is None or self._token.stale:
-            self._token = self._index.token()
+    def negative(self, found: Negative) -> Reply:
+        """Return NODATA or NXDOMAIN with the zone's SOA as it is now (RFC 2308 §2); one Reply for all that share it."""
+        serial = self._index.serial
+        if self._dated is not serial.token:
+            self._dated = serial.token
+            self._bare.clear()
             self._negative.clear()
-        reply = self._negative.get(rcode)
+        reply = self._negative.get(found)
         if reply is None:
-            validity = self._while_unchanged()
-            if rcode == Rcode.SERVFAIL:  # for the one query alone, whatever keeps its octets
-                validity = Validity(NEVER.until, validity.tokens)
-            reply = Reply((), [self._soa()], rcode=rcode, flags=AA, validity=validity, suffix=self.origin)
-            self._negative[rcode] = reply
+            bare = self._bare.get(found.rcode)
+            if bare is None:
+                bare = Reply((), [self._soa()], rcode=found.rcode, flags=AA, suffix=self.origin)
+                bare.serial = serial
+                self._bare[found.rcode] = bare
+            if len(self._negative) >= MOST_NEGATIVE:
+                self._negative.clear()
+            reply = bare.replaced(validity=Validity(tokens=(*found.tokens, serial.token)))
+            self._negative[found] = reply
         return reply
 
-    def denies_siblings(self, whole: Sequence[bytes]) -> bool:
-        """Tell of a name that does not exist, as labels, whether no other name right below its parent can."""
+    def failure(self) -> Reply:
+        """Return SERVFAIL, with the SOA as well, for the one query alone, whatever keeps its octets."""
+        validity = Validity(NEVER.until, (self._index.token(),))
+        return Reply((), [self._soa()], rcode=Rcode.SERVFAIL, flags=AA, validity=validity, suffix=self.origin)
+
+    def denial(self, whole: Sequence[bytes]) -> Negative | None:
+        """Return the NXDOMAIN of all names right below the parent of a name, as labels, that does not exist itself.
+
+        None where there may be one.
+        """
         left = whole[1 : len(whole) - self._depth]  # the parent's
         if not left or left == DNS or is_reverse(whole):
-            return False
+            return None
         if left[-1] not in {SVC, POD}:
-            return True
+            return NXDOMAIN
         if len(left) == 1:
-            return False
+            return None
         namespace = left[-2].decode("latin-1")
-        if not self._exposes(namespace):
-            return True
-        if left[-1] == POD:
-            return self._options.pods == "disabled"
-        if len(left) == 2:  # noqa: PLR2004 - a namespace, and svc
-            return False
-        return len(left) > names.MOST_LABELS or self._index.service(namespace, left[-3].decode("latin-1")) is None
+        if not self._exposes(namespace) or (left[-1] == POD and self._options.pods == "disabled"):
+            return self._without_namespace(Rcode.NXDOMAIN)
+        if left[-1] == POD or len(left) == 2:  # noqa: PLR2004 - a namespace, and svc
+            return None
+        service = left[-3].decode("latin-1")
+        if len(left) <= names.MOST_LABELS and self._index.service(namespace, service) is not None:
+            return None
+        return Negative(Rcode.NXDOMAIN, (self._index.service_token(namespace, service),))
 
-    def absence(self, whole: list[bytes]) -> Validity:
+    def holds(self, whole: Sequence[bytes]) -> bool:
+        """Tell of a name that has an answer, as labels, whether it is a Service's: a stranger can't make one up."""
+        return len(whole) > self._depth and whole[-self._depth - 1] == SVC
+
+    def absence(self, whole: list[bytes], found: Negative) -> Validity:
         """Return for how long a name that there is not is none of ours; that of an address, until something has it."""
         address = reverse_address(whole)
-        return self._while_unchanged() if address is None else Validity(tokens=(Absence(self._index, address),))
+        return Validity(tokens=found.tokens if address is None else (Absence(self._index, address),))
 
     def _below(self, wire: bytes, whole: list[bytes], left: list[bytes], rrtype: int) -> Found:
         """Names of Services and pods, and what stands above them."""
         kind = left[-1]
         if kind not in {SVC, POD} or is_reverse(whole):
-            return Rcode.NXDOMAIN
+            return NXDOMAIN
         if len(left) == 1:
-            return _empty_non_terminal(rrtype)
+            return Negative(_empty_non_terminal(rrtype))
         namespace = left[-2].decode("latin-1")
-        if not self._exposes(namespace):
-            return Rcode.NXDOMAIN
-        if kind == POD and self._options.pods == "disabled":
-            return Rcode.NXDOMAIN
+        if not self._exposes(namespace) or (kind == POD and self._options.pods == "disabled"):
+            return self._without_namespace(Rcode.NXDOMAIN)
         if len(left) == 2:  # noqa: PLR2004 - a namespace, and svc or pod
-            return _empty_non_terminal(rrtype)
+            return self._without_namespace(_empty_non_terminal(rrtype))
         asked = names.service_name(left[:-1])
         if asked is None:
-            return Rcode.NXDOMAIN
+            return self._without_namespace(Rcode.NXDOMAIN)
         if kind == POD:
             return self._pod(wire, left, namespace, rrtype)
         return self._service(wire, left, asked, rrtype)
@@ -151,15 +178,15 @@ class Zone:
 
     def _apex(self, rrtype: int) -> Found:
         if rrtype == RRType.SOA:
-            return Reply([self._soa()], flags=AA, validity=self._while_unchanged())
+            return Reply([self._soa()], flags=AA, validity=Validity(tokens=(self._index.serial.token,)))
         if rrtype == RRType.TXT:
-            return Rcode.NXDOMAIN
+            return NXDOMAIN
         if rrtype != RRType.NS:
-            return Rcode.NOERROR
+            return NODATA
         servers = self._name_servers()
         targets = dict.fromkeys(target for target, _ in servers)
         if not targets:
-            return Rcode.NOERROR
+            return Negative(Rcode.NOERROR, (self._index.token(),))
         ttl = self._options.ttl
         answer = [ns(self.origin, target, ttl) for target in targets]
         additional = [address(target, packed, ttl) for target, packed in servers]
@@ -168,10 +195,10 @@ class Zone:
     def _default_name_server(self, wire: bytes, rrtype: int) -> Found:
         size = ADDRESS_SIZE.get(rrtype, 0)  # type: ignore[call-overload]
         hosts = dict.fromkeys(packed for _, packed in self._name_servers())
-        if not hosts:
-            return Rcode.NOERROR
         answer = [address(wire, packed, self._options.ttl) for packed in hosts if len(packed) == size]
-        return Reply(answer, flags=AA, validity=self._while_unchanged()) if answer else Rcode.NOERROR
+        if not answer:
+            return Negative(Rcode.NOERROR, (self._index.token(),))
+        return Reply(answer, flags=AA, validity=self._while_unchanged())
 
     def _name_servers(self) -> list[tuple[bytes, bytes]]:
         """Return (name, packed address) of the Services that the server itself is an endpoint of, else of itself."""
@@ -203,24 +230,27 @@ class Zone:
 
     def _service(self, wire: bytes, left: list[bytes], asked: ServiceName, rrtype: int) -> Found:
         service = self._index.service(asked.namespace, asked.service)
+        tokens = (self._index.service_token(asked.namespace, asked.service),)
         if service is None:
-            return Rcode.NXDOMAIN
+            return Negative(Rcode.NXDOMAIN, tokens)
         target = from_labels(left[-3:])[:-1] + self.origin
-        validity = Validity(tokens=(self._index.service_token(asked.namespace, asked.service),))
         if service.type == EXTERNAL_NAME:
-            return self._external(wire, service, asked, rrtype, validity)
+            return self._external(wire, service, asked, rrtype, tokens)
         slices = self._index.slices(asked.namespace, asked.service)
         if self._options.ignore_empty_service and not service.headless and not any(one.endpoints for one in slices):
-            return Rcode.NXDOMAIN
+            return Negative(Rcode.NXDOMAIN, tokens)
         if service.headless or asked.endpoint:
             pod_names = self._options.endpoint_pod_names
             candidates = records.endpoint_candidates(slices, asked, target, pod_names=pod_names)
         else:
             candidates = records.service_candidates(service, asked, target)
-        return Rcode.NXDOMAIN if candidates is None else self._reply(wire, candidates, rrtype, validity)
+        if candidates is None:
+            return Negative(Rcode.NXDOMAIN, tokens)
+        return self._reply(wire, candidates, rrtype, tokens)
 
-    def _reply(self, wire: bytes, candidates: Sequence[Candidate], rrtype: int, validity: Validity) -> Found:
+    def _reply(self, wire: bytes, candidates: Sequence[Candidate], rrtype: int, tokens: tuple[Token, ...]) -> Found:
         """Return what candidates have to say to a type; a name that has candidates exists."""
+        validity = Validity(tokens=tokens)
         ttl = self._options.ttl
         size = ADDRESS_SIZE.get(rrtype)  # type: ignore[call-overload]
         if size is not None:
@@ -228,35 +258,39 @@ class Zone:
             aliases = dict.fromkeys(one.host for one in candidates if one.is_name)
             if aliases:
                 return Aliases(tuple(aliases), tuple(answer), validity)
-            return Reply(answer, flags=AA, validity=validity) if answer else Rcode.NOERROR
+            return Reply(answer, flags=AA, validity=validity) if answer else Negative(Rcode.NOERROR, tokens)
         if rrtype == RRType.SRV:
             answer, additional = records.service_records(wire, candidates, ttl)
             if answer:
                 return Reply(answer, (), additional, flags=AA, validity=validity, zone=self.origin)
         if rrtype == RRType.CNAME and candidates[:1] and candidates[0].is_name:
             return Reply([cname(wire, candidates[0].host, ttl)], flags=AA, validity=validity)
-        return Rcode.NOERROR
+        return Negative(Rcode.NOERROR, tokens)
 
-    def _external(self, wire: bytes, service: Service, asked: ServiceName, rrtype: int, validity: Validity) -> Found:
+    def _external(
+        self, wire: bytes, service: Service, asked: ServiceName, rrtype: int, tokens: tuple[Token, ...]
+    ) -> Found:
         """An ExternalName has its bare name alone, and no address: the API lets one in, DNS has no record for it."""
         target = names.host_name(service.external_name)
-        if not asked.bare or target is None:
-            return Rcode.NXDOMAIN
-        if pack_address(service.external_name) is not None:
-            return Rcode.NXDOMAIN
+        if not asked.bare or target is None or pack_address(service.external_name) is not None:
+            return Negative(Rcode.NXDOMAIN, tokens)
+        validity = Validity(tokens=tokens)
         if rrtype == RRType.CNAME:
             return Reply([cname(wire, target, self._options.ttl)], flags=AA, validity=validity)
-        return Aliases((target,), (), validity) if rrtype in ADDRESS_SIZE else Rcode.NOERROR
+        return Aliases((target,), (), validity) if rrtype in ADDRESS_SIZE else Negative(Rcode.NOERROR, tokens)
 
     def _pod(self, wire: bytes, left: list[bytes], namespace: str, rrtype: int) -> Found:
         text_address = names.pod_address(left[-3])
         packed = pack_address(text_address)
         if packed is None:
-            return Rcode.NXDOMAIN
-        if self._options.pods == "verified" and self._index.pod(namespace, text_address) is None:
-            return Rcode.NXDOMAIN
+            return self._without_namespace(Rcode.NXDOMAIN)
+        token = self._index.namespaces_token()
+        if self._options.pods == "verified":
+            token = self._index.pods_token(text_address)
+            if self._index.pod(namespace, text_address) is None:
+                return Negative(Rcode.NXDOMAIN, (token,))
         target = from_labels(left[-3:])[:-1] + self.origin
-        return self._reply(wire, [records.Candidate(target, packed, False, 0)], rrtype, self._while_unchanged())
+        return self._reply(wire, [records.Candidate(target, packed, False, 0)], rrtype, (token,))
 
     def _reverse(self, wire: bytes, packed: bytes) -> Found:
         """Service before endpoints: an address of both is the Service's."""
@@ -275,7 +309,7 @@ class Zone:
                 if target is not None:
                     targets[target] = None
         if not targets:
-            return Rcode.NXDOMAIN
+            return Negative(Rcode.NXDOMAIN, validity.tokens)
         return Reply([ptr(wire, target, ttl) for target in targets], flags=AA, validity=validity)
 
     # What names are measured by.
@@ -288,6 +322,10 @@ class Zone:
         """Tell whether an address may be named: as in CoreDNS, `namespaces` alone hides one."""
         return not self._options.namespaces or self._exposes(namespace)
 
+    def _without_namespace(self, rcode: Rcode) -> Negative:
+        """What is so because of the namespaces that there are."""
+        return Negative(rcode, (self._index.namespaces_token(),))
+
     def _while_unchanged(self) -> Validity:
         return Validity(tokens=(self._index.token(),))
 
@@ -298,7 +336,7 @@ class Zone:
             b"\x02ns\x03dns" + self.origin,
             b"\x0ahostmaster" + self.origin,
             min(ttl, LONGEST_SOA_TTL),
-            serial=self._index.serial,
+            serial=self._index.serial.value,
             times=(*SOA_TIMES, ttl),
         )
 

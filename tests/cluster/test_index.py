@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kubedns.cluster.index import MOST_ADDRESS_TOKENS, Index
+from kubedns.cluster.index import MOST_ADDRESS_TOKENS, SHARED_TOKENS, Index
 from kubedns.cluster.objects import Endpoint, EndpointSlice, Namespace, Object, Pod, Port, Service, kind_of_object
 
 if TYPE_CHECKING:
@@ -124,40 +124,67 @@ def test_a_slice_without_a_service_is_counted_and_kept_out() -> None:
 )
 def test_serial(before: Object | None, after: Object | None, counts: bool) -> None:  # noqa: FBT001
     index, clock = index_of(*([before] if before is not None else []))
-    clock.time, serial = 200.5, index.serial
+    clock.time, serial = 200.5, index.serial.value
     if after is not None:
         index.upsert(after)
     elif before is not None:
         index.remove(kind_of_object(before), before.namespace, before.name)
-    assert index.serial == (200 if counts else serial)
+    assert index.serial.value == (200 if counts else serial)
 
 
 def test_zones_count_where_asked() -> None:
     index, clock = index_of(EndpointSlice("d", "s", "s", endpoints=(Endpoint(A),)), zones_count=True)
     clock.time = 200
     index.upsert(EndpointSlice("d", "s", "s", endpoints=(Endpoint(A, zone="z"),)))
-    assert index.serial == 200
+    assert index.serial.value == 200
 
 
 def test_serial_is_0_before_any_change() -> None:
-    assert index_of()[0].serial == 0
-    assert index_of(Namespace("default"))[0].serial == 0
+    assert index_of()[0].serial.value == 0
+    assert index_of(Namespace("default"))[0].serial.value == 0
 
 
-def test_what_does_not_exist_has_the_token_of_everything() -> None:
+def test_what_strangers_ask_for_makes_nothing_grow() -> None:
     index, _ = index_of(WEB)
-    assert index.service_token("default", "nope") is index.token()
-    assert index.address_token(C) is index.token()
-    assert index.service_token("default", "web") is not index.token()
+    absent = [index.service_token("default", f"nope-{number}") for number in range(3 * SHARED_TOKENS)]
+    absent += [index.address_token(number.to_bytes(4, "big")) for number in range(3 * SHARED_TOKENS)]
+    absent += [index.pods_token(f"10.0.{number >> 8}.{number & 255}") for number in range(SHARED_TOKENS)]
+    assert len(set(absent)) <= SHARED_TOKENS
+    assert index.service_token("default", "web") not in absent
     assert index.service_token("default", "web") is index.service_token("default", "web")
 
 
 def test_tokens_of_addresses_have_a_bound() -> None:
     octets = [number.to_bytes(4, "big") for number in range(MOST_ADDRESS_TOKENS + 1)]
     index, _ = index_of(WEB, EndpointSlice("default", "web-x", "web", WEB_SLICE.ports, tuple(map(Endpoint, octets))))
-    assert index.token() not in [index.address_token(one) for one in octets[:-1]]
-    assert index.address_token(octets[-1]) is index.token()
+    own = [index.address_token(one) for one in octets[:-1]]
+    last = index.address_token(octets[-1])
+    assert len(set(own)) == MOST_ADDRESS_TOKENS
+    assert last not in own
     assert len(index._address_tokens) == MOST_ADDRESS_TOKENS  # noqa: SLF001 - its bound is the point
+    index.remove("EndpointSlice", "default", "web-x")
+    assert last.stale
+
+
+def test_what_is_not_there_changes_when_it_comes_and_not_whenever_something_does() -> None:
+    index, _ = index_of(Namespace("default"), WEB)
+    asked = [index.service_token("default", "new"), index.address_token(C), index.pods_token("10.0.0.7")]
+    for number in range(20):
+        index.upsert(Service("other", f"s{number}"))
+    spared = sum(not token.stale for token in asked)
+    index.upsert(Service("default", "new", cluster_ips=("10.0.0.3",)))
+    index.upsert(Pod("default", "p", "10.0.0.7"))
+    assert spared  # each of 20 hashes is one of those once in SHARED_TOKENS
+    assert all(token.stale for token in asked)
+
+
+def test_a_namespace_is_a_change_of_all_that_is_not_there() -> None:
+    index, _ = index_of(WEB)
+    asked = [index.service_token("late", "web"), index.address_token(C), index.namespaces_token()]
+    index.upsert(Service("default", "other"))
+    assert not asked[-1].stale
+    index.upsert(Namespace("late"))
+    assert all(token.stale for token in asked)
 
 
 def test_tokens_flip_for_what_changed_and_nothing_else() -> None:
@@ -218,7 +245,7 @@ def views(index: Index) -> dict[Any, Any]:
             seen = index.service(namespace, name), tuple(index.slices(namespace, name)), index.has_namespace(namespace)
             found["service", namespace, name] = seen
         for text in ("10.0.0.1", "10.0.0.2", "None"):
-            found["pod", namespace, text] = index.pod(namespace, text)
+            found["pod", namespace, text] = index.pod(namespace, text), index.has_namespace(namespace)
     for octets in (A, B, C):
         services, endpoints = list(index.services_by_ip(octets)), list(index.endpoints_by_ip(octets))
         users = [one.namespace for one in services] + [held.namespace for held, _ in endpoints]
@@ -235,8 +262,10 @@ def tokens(index: Index) -> dict[Any, Token]:
                 given[key] = index.service_token(namespace, name)
             case ("address", octets):
                 given[key] = index.address_token(octets)
-            case _:
-                given[key] = index.token()
+            case ("pod", _, text):
+                given[key] = index.pods_token(text)
+            case ("namespaces",):
+                given[key] = index.namespaces_token()
     return given
 
 

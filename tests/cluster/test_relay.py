@@ -49,7 +49,7 @@ def said(index: Index) -> object:
     ]
     slices = [index.slices(where, name) for where in ("default", "other") for name in "abc"]
     pods = [list(index.pods_by_ip(text)) for text in ("10.0.0.1", "10.0.0.2")]
-    return held, by_address, slices, pods, index.serial, index.synced
+    return held, by_address, slices, pods, index.serial.value, index.synced
 
 
 @given(STEPS)

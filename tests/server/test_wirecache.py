@@ -10,8 +10,11 @@ from itertools import count, pairwise
 
 import pytest
 
+from kubedns.cluster.tokens import Serial
 from kubedns.metrics import Count
-from kubedns.server.wirecache import LARGEST_REPLY, LONGEST_KEY, READY, Keeping, Shelf, WireCache
+from kubedns.server.entries import READY
+from kubedns.server.wirecache import LARGEST_REPLY, LONGEST_KEY, Keeping, Shelf, WireCache
+from kubedns.wire.edns import Edns
 from kubedns.wire.numbers import Rcode
 from kubedns.wire.query import Query, parse_query
 from kubedns.wire.records import address, soa, txt
@@ -384,4 +387,88 @@ def test_a_denial_counts_down_from_the_first_reply_whatever_others_say(monkeypat
     clock = 131.0
     kept.offer(datagram(f"f.{EMPTY}"), counting_down(denial(), clock, 30, clock))
     assert kept.get(datagram(f"g.{EMPTY}"), 131.5) is not None
+    assert kept.cache.octets == sum(one.size for one in kept.shelf.denials.values())
+
+
+class Zone:
+    """What has a SOA: its serial is 7 at first."""
+
+    def __init__(self) -> None:
+        self.serial, self.token = Serial(), Token()
+        self.serial.become(7)
+
+    def negative(self, denies: str = "", edns: int = 0) -> Reply:
+        """Return NXDOMAIN as it is now, with so many octets of EDNS options behind it."""
+        zone = wire("example.")
+        validity = Validity(tokens=(self.token, self.serial.token))
+        record = soa(zone, zone, wire("h.example."), 5, serial=self.serial.value, times=(1, 2, 3, 4))
+        more = Edns(1232, 0, 0, ((65001, bytes(edns)),)) if edns else None
+        made = Reply((), [record], rcode=Rcode.NXDOMAIN, validity=validity, suffix=zone, edns=more)
+        made.denies, made.serial = wire(denies) if denies else b"", self.serial
+        return made
+
+
+@pytest.mark.parametrize("message", [datagram(), PLAIN_OPT], ids=["plain", "EDNS"])
+@pytest.mark.parametrize("edns", [0, 30])
+def test_a_serial_is_written_over(message: bytes, edns: int) -> None:
+    kept, zone = Kept(), Zone()
+    kept.keep(message, zone.negative(edns=edns))
+    for serial in (7, 8, 8, 2**32 - 1, 2**32 + 5, 9):
+        zone.serial.become(serial)
+        assert kept.get(message) == zone.negative(edns=edns).octets(parse_query(message, UDP))
+    zone.token.stale = True
+    assert kept.get(message) is None
+    zone.serial.become(10)
+    assert kept.get(message) is None
+    assert kept.counted() == 6
+
+
+def test_ttls_and_a_serial_change_apart_and_together() -> None:
+    kept, zone = Kept(), Zone()
+
+    def reply(now: float) -> Reply:
+        made = counting_down(zone.negative(), 100.0, 30, now)
+        made.serial = zone.serial
+        return made
+
+    kept.keep(datagram(), reply(100.0))
+    for now, serial in ((100.5, 8), (101.5, 8), (102.5, 9), (102.6, 9), (129.9, 11)):
+        zone.serial.become(serial)
+        assert kept.get(datagram(), now) == reply(now).octets(query())
+    zone.serial.become(12)
+    assert kept.get(datagram(), 130.0) is None
+
+
+def test_a_reply_that_is_older_than_the_serial_is_not_given() -> None:
+    kept, zone = Kept(), Zone()
+    old = zone.negative()
+    zone.serial.become(8)
+    kept.keep(datagram(), old)
+    assert kept.get(datagram()) is None
+
+
+def test_a_reply_cut_short_of_its_soa_ends_with_the_serial() -> None:
+    kept, zone = Kept(), Zone()
+    reply = zone.negative(edns=460)  # the option alone fills the datagram
+    message = with_opt(datagram(), opt(512))
+    kept.keep(message, reply)
+    assert reply.octets(parse_query(message, UDP))[2] & 2
+    assert kept.get(message) is not None
+    zone.serial.become(8)
+    assert kept.get(message) is None
+
+
+def test_a_denial_has_the_serial_of_now_for_names_of_every_size() -> None:
+    kept, zone = Kept(), Zone()
+    for label in ("a", "b"):
+        kept.offer(datagram(f"{label}.{EMPTY}"), zone.negative(EMPTY))
+    zone.serial.become(8)
+    kept.offer(datagram(f"ccc.{EMPTY}"), zone.negative(EMPTY))  # of another size: the first are older
+    for serial in (8, 9, 9):
+        zone.serial.become(serial)
+        for label in ("d", "eee"):
+            name = f"{label}.{EMPTY}"
+            assert kept.get(datagram(name)) == zone.negative(EMPTY).octets(query(name))
+    zone.token.stale = True
+    assert kept.get(datagram(f"d.{EMPTY}")) is None
     assert kept.cache.octets == sum(one.size for one in kept.shelf.denials.values())

@@ -163,7 +163,7 @@ def test_what_falls_through_ends_when_the_cluster_gets_the_name() -> None:
 
 def test_the_serial_moves(monkeypatch: pytest.MonkeyPatch) -> None:
     running = sample()
-    running.index.serial = 7
+    running.index.serial.become(7)
     running.index.upsert(of(namespace("other")))
     assert running.ask("nosuch.default~ A") == Shown("NXDOMAIN", (), ("SOA cluster.local. serial 7",))
     assert running.ask("web.default~ AAAA") == Shown("NOERROR", (), ("SOA cluster.local. serial 7",))

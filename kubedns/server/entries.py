@@ -1,0 +1,232 @@
+"""What the wire cache holds: the octets of a reply, and while what they hold."""
+
+from __future__ import annotations
+
+from math import ceil
+from typing import TYPE_CHECKING
+
+from kubedns.wire.numbers import HEADER_SIZE, TC
+from kubedns.wire.parse import last_end, ttl_places
+from kubedns.wire.records import write_serial
+from kubedns.wire.validity import UNCHANGING, one_token
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from kubedns.plugin.contract import Exchanges
+    from kubedns.wire.reply import Reply
+    from kubedns.wire.validity import Serial, Tally, Token
+
+ENTRY = 256  # octets that an entry costs besides its key and its reply
+FIRST_LABEL = HEADER_SIZE + 1  # where a question's first label starts, behind its length
+QUESTION_FIXED = 4  # octets: type and class
+READY = 8  # replies of an entry whose reply turns
+RENEWAL = 5  # after so many sendings one of them is made anew; it has no factor in common with READY
+
+
+class Group:
+    """Entries whose sendings are counted alike: `given` of them are not folded yet."""
+
+    __slots__ = ("_exchanges", "_tallies", "given", "key", "members")
+
+    def __init__(self, key: object, exchanges: Sequence[Exchanges], tallies: Sequence[Tally]) -> None:
+        self.key = key
+        self.members = 0
+        self.given = 0
+        self._exchanges = exchanges
+        self._tallies = tallies
+
+    def fold(self, seconds: float) -> None:
+        """Tell all who count; one sending took that many seconds."""
+        given, self.given = self.given, 0
+        for exchanges in self._exchanges:
+            exchanges.add(given, seconds * given)
+        for tally in self._tallies:
+            tally.value += given
+
+
+class Turn:
+    """A reply in one order: its octets behind the ID, where its TTLs stand, and which one they show."""
+
+    __slots__ = ("octets", "places", "shown")
+
+    def __init__(self, octets: bytes) -> None:
+        self.octets = octets
+        self.places: tuple[int, ...] | None = None
+        self.shown = 0
+
+    def at(self, left: int) -> bytes:
+        """Return the octets with the TTL that is left."""
+        if self.shown != left:
+            if self.places is None:
+                self.places = ttl_places(b"\0\0" + self.octets)
+            self.octets = with_ttl(self.octets, self.places, left, -2)
+            self.shown = left
+        return self.octets
+
+
+class Turns:
+    """Some replies of one that turns, sent one after the other and made anew now and then.
+
+    `left` is the TTL that they are to show, 0 where they show their own.
+    """
+
+    __slots__ = ("_make", "_ready", "_sent", "left")
+
+    def __init__(self, make: Callable[[], bytes], first: bytes) -> None:
+        """`make` returns a reply's octets behind the ID, in the next order."""
+        self._make = make
+        self._ready = [Turn(first)]
+        self._sent = 0
+        self.left = 0
+
+    def next(self) -> bytes:
+        ready = self._ready
+        sent = self._sent = self._sent + 1
+        if len(ready) < READY:
+            place = len(ready)
+            ready.append(Turn(self._make()))
+        else:
+            place = sent % READY
+            if not sent % RENEWAL:
+                ready[place] = Turn(self._make())
+        turn = ready[place]
+        return turn.at(self.left) if self.left else turn.octets
+
+
+class Kept:
+    """A reply's octets behind the ID, and while what they hold. `used`: given since the clock's hand passed.
+
+    `dated` is stale once `serial`, that of the SOA behind all other records, is another than they show.
+    """
+
+    __slots__ = ("dated", "expires", "group", "home", "key", "octets", "serial", "token", "turns", "until", "used")
+
+    def __init__(self, key: bytes, home: dict[bytes, Kept]) -> None:
+        self.key = key
+        self.home = home
+        self.used = False
+        self.octets = b""
+        self.turns: Turns | None = None
+        self.token: Token = UNCHANGING
+        self.serial: Serial | None = None
+        self.dated: Token = UNCHANGING
+        self.until = 0.0
+        self.expires = 0.0
+        self.group: Group
+
+    def holds_on(self, now: float) -> bool:
+        """Tell whether TTLs and the serial are all that has changed by now, and then show them as they are."""
+        if self.token.stale or now >= max(self.until, self.expires):
+            return False
+        if now >= self.until:
+            left = ceil(self.expires - now)
+            if self.turns is None:
+                self.octets = with_ttl(self.octets, ttl_places(b"\0\0" + self.octets), left, -2)
+            else:
+                self.turns.left = left
+            self.until = self.expires - left + 1
+        if self.dated.stale and self.serial is not None:
+            self.octets = with_serial(b"\0\0" + self.octets, self.serial.value)[2:]
+            self.dated = self.serial.token
+        return True
+
+    @property
+    def size(self) -> int:
+        """Octets of memory: those of ready orders are counted as if they were all made."""
+        return ENTRY + len(self.key) + len(self.octets) * (READY if self.turns else 1)
+
+    @property
+    def groups(self) -> list[Group]:
+        return [self.group]
+
+
+class Denial:
+    """What names right below a parent are answered: flags and counts, the question itself, and what follows it.
+
+    The latter, and who counts, depend on the question's size: `sizes` has them by the place behind its first label.
+    """
+
+    __slots__ = (
+        "dated",
+        "expires",
+        "head",
+        "home",
+        "key",
+        "question",
+        "serial",
+        "sizes",
+        "token",
+        "until",
+        "used",
+    )
+
+    def __init__(self, key: bytes, home: dict[bytes, Denial]) -> None:
+        self.key = key
+        self.home = home
+        self.used = False
+        self.head = b""
+        self.question = 0  # octets behind the first label
+        self.sizes: dict[int, tuple[bytes, Group]] = {}
+        self.token: Token = UNCHANGING
+        self.serial: Serial | None = None
+        self.dated: Token = UNCHANGING
+        self.until = 0.0
+        self.expires = 0.0
+
+    def holds_on(self, now: float) -> bool:
+        """As Kept's."""
+        if self.token.stale or now >= max(self.until, self.expires):
+            return False
+        if now >= self.until:
+            left = ceil(self.expires - now)
+            for behind, (octets, group) in self.sizes.items():
+                self.sizes[behind] = self.counted_down(octets, left), group
+            self.until = self.expires - left + 1
+        if self.dated.stale and self.serial is not None:
+            before = self._before()
+            for behind, (octets, group) in self.sizes.items():
+                self.sizes[behind] = with_serial(before + octets, self.serial.value)[len(before) :], group
+            self.dated = self.serial.token
+        return True
+
+    def counted_down(self, octets: bytes, left: int) -> bytes:
+        """Return what follows a question with its TTLs at so many seconds."""
+        before = self._before()
+        return with_ttl(octets, ttl_places(before + octets), left, -len(before))
+
+    def _before(self) -> bytes:
+        """What stands before: a question for the root is as good as another."""
+        return b"\0\0" + self.head + b"\0" * (1 + QUESTION_FIXED)
+
+    @property
+    def size(self) -> int:
+        return ENTRY + len(self.key) + sum(ENTRY + len(octets) for octets, _ in self.sizes.values())
+
+    @property
+    def groups(self) -> list[Group]:
+        return [group for _, group in self.sizes.values()]
+
+
+def with_ttl(octets: bytes, places: Sequence[int], ttl: int, shift: int) -> bytes:
+    """Return octets with a TTL, in seconds, at some places, each shifted by so many octets."""
+    changed = bytearray(octets)
+    told = ttl.to_bytes(4, "big")
+    for place in places:
+        changed[place + shift : place + shift + 4] = told
+    return bytes(changed)
+
+
+def with_serial(message: bytes, serial: int) -> bytes:
+    """Return a message of ours, whose last record but for the OPT record is an SOA, with a serial."""
+    changed = bytearray(message)
+    write_serial(changed, last_end(message), serial)
+    return bytes(changed)
+
+
+def tokens(reply: Reply, octets: bytes) -> tuple[Token, Serial | None, Token]:
+    """Return what is stale once a reply is another, and the serial that may be written over, with its token."""
+    validity, serial = reply.undated
+    if serial is None or int.from_bytes(octets[2:4], "big") & TC:  # cut: perhaps the SOA is not in it
+        return one_token(reply.lasting), None, UNCHANGING
+    return one_token(validity), serial, serial.token
