@@ -81,16 +81,20 @@ class Index:
         """Return the slices of the Service of that name, in order of their own names."""
         return tuple(_members(self._slices_of.get((namespace, name))))
 
-    def services_by_ip(self, address: bytes) -> Iterator[Service]:
-        """Yield the Services with that cluster IP, by namespace and name where several claim it."""
-        return _members(self._services_at.get(address))
+    def services_by_ip(self, address: bytes) -> Sequence[Service]:
+        """Return the Services with that cluster IP, by namespace and name where several claim it."""
+        held = self._services_at.get(address)
+        return () if held is None else held if isinstance(held, tuple) else (held,)
 
-    def endpoints_by_ip(self, address: bytes) -> Iterator[tuple[EndpointSlice, Endpoint]]:
-        """Yield every ready endpoint with that address and the slice it is in."""
-        for held in _members(self._slices_at.get(address)):
-            for endpoint in held.endpoints:
-                if endpoint.address == address:
-                    yield held, endpoint
+    def endpoints_by_ip(self, address: bytes) -> Sequence[tuple[EndpointSlice, Endpoint]]:
+        """Return every ready endpoint with that address and the slice it is in."""
+        slices = self.slices_by_ip(address)
+        return [(one, endpoint) for one in slices for endpoint in one.endpoints if endpoint.address == address]
+
+    def slices_by_ip(self, address: bytes) -> Sequence[EndpointSlice]:
+        """Return the slices that have a ready endpoint with that address, in order of namespace and name."""
+        held = self._slices_at.get(address)
+        return () if held is None else held if isinstance(held, tuple) else (held,)
 
     def pod(self, namespace: str, ip_text: str) -> Pod | None:
         """Return the first Pod of a namespace whose podIP is exactly that text."""

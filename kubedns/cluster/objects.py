@@ -124,13 +124,21 @@ class Service(Value, frozen=True):
 
 
 class EndpointSlice(Value, frozen=True):
-    """The ready endpoints of a slice; `service` is empty where the label that names the Service is missing."""
+    """The ready endpoints of a slice; `service` is empty where the label that names the Service is missing.
+
+    `plain` follows from the endpoints: none has a hostname, or an address that is spelled otherwise than usual.
+    """
 
     namespace: str
     name: str
     service: str
     ports: tuple[Port, ...] = NO_PORTS
     endpoints: tuple[Endpoint, ...] = ()
+    plain: bool = True
+
+    def __post_init__(self) -> None:
+        if any(one.hostname or one.spelling for one in self.endpoints):
+            msgspec.structs.force_setattr(self, "plain", False)
 
 
 class Pod(Value, frozen=True):

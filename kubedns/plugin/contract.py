@@ -60,7 +60,8 @@ class Plugin(Protocol):
     One that has an attribute `cacheable` that is True agrees that a reply which passed it is given again without
     asking it, for as long as the reply's validity holds, to whoever sends the same octets. A chain with a link that
     does not agree is asked for each query. One that has `heeds_denials` besides agrees that a reply which `denies` is
-    given to other names below the same parent: it takes that away from replies where its own names are.
+    given to other names below the same parent, and that its `siblings` answer them: it takes that away from replies
+    where its own names are.
     """
 
     async def resolve(self, query: Query, pass_on: Next) -> Reply:

@@ -1,9 +1,9 @@
-"""What the wire cache holds: the octets of a reply, and while what they hold."""
+"""What the wire cache holds: the octets of a reply, or what makes those of many, and while what they hold."""
 
 from __future__ import annotations
 
-from math import ceil
-from typing import TYPE_CHECKING
+from math import ceil, inf
+from typing import TYPE_CHECKING, Any
 
 from kubedns.wire.numbers import HEADER_SIZE, TC
 from kubedns.wire.parse import last_end, ttl_places
@@ -17,9 +17,12 @@ if TYPE_CHECKING:
     from kubedns.wire.reply import Reply
     from kubedns.wire.validity import Serial, Tally, Token
 
+    Home = dict[bytes, Any]  # where an entry is found by its key
+
 ENTRY = 256  # octets that an entry costs besides its key and its reply
 FIRST_LABEL = HEADER_SIZE + 1  # where a question's first label starts, behind its length
 QUESTION_FIXED = 4  # octets: type and class
+RECORD_FIXED = 12  # octets of a record before its data, its owner a pointer
 READY = 8  # replies of an entry whose reply turns
 RENEWAL = 5  # after so many sendings one of them is made anew; it has no factor in common with READY
 
@@ -102,7 +105,7 @@ class Kept:
 
     __slots__ = ("dated", "expires", "group", "home", "key", "octets", "serial", "token", "turns", "until", "used")
 
-    def __init__(self, key: bytes, home: dict[bytes, Kept]) -> None:
+    def __init__(self, key: bytes, home: Home) -> None:
         self.key = key
         self.home = home
         self.used = False
@@ -161,7 +164,7 @@ class Denial:
         "used",
     )
 
-    def __init__(self, key: bytes, home: dict[bytes, Denial]) -> None:
+    def __init__(self, key: bytes, home: Home) -> None:
         self.key = key
         self.home = home
         self.used = False
@@ -206,6 +209,112 @@ class Denial:
     @property
     def groups(self) -> list[Group]:
         return [group for _, group in self.sizes.values()]
+
+    def renewed(self, octets: bytes, reply: Reply, now: float) -> list[Group]:
+        """Take over from a reply, unless it says the same; return the groups that were counted until then."""
+        head, until = octets[2:HEADER_SIZE], reply.lasting.until
+        token, serial, dated = tokens(reply, octets)
+        left: list[Group] = []
+        over = self.token.stale or now >= self.expires > 0 or self.serial is not serial
+        if over or (self.head, self.token, bool(self.expires)) != (head, token, bool(reply.expires)):
+            left = self.groups
+            self.sizes.clear()
+            self.until, self.expires = until, reply.expires
+            if self.expires:
+                self.until = self.expires - ceil(self.expires - now) + 1
+        elif self.dated.stale:
+            self.holds_on(now)
+        self.head, self.question, self.token = head, len(reply.denies) + QUESTION_FIXED, token
+        self.serial, self.dated = serial, dated
+        if not self.expires:
+            self.until = max(self.until, until)  # each name's reply says so of all
+        return left
+
+    def reply(self, message: bytes, behind: int, _now: float) -> bytes | None:
+        """Return the reply to a name of that size, whose first label ends at `behind`."""
+        sized = self.sizes.get(behind)
+        if sized is None:
+            return None
+        self.used = True
+        octets, group = sized
+        group.given += 1
+        return message[:2] + self.head + message[HEADER_SIZE : behind + self.question] + octets
+
+
+class Alike:
+    """What makes the replies of names right below a parent: one record for each, between what is the same in all.
+
+    They are counted by the sizes of the first label and of the reply.
+    """
+
+    __slots__ = ("_group_of", "_groups", "_head", "_record", "_tail", "home", "key", "question", "token", "used")
+
+    until = inf
+    dated = UNCHANGING
+
+    def __init__(self, key: bytes, home: Home) -> None:
+        self.key = key
+        self.home = home
+        self.used = False
+        self.question = 0  # octets behind the first label
+        self.token: Token = UNCHANGING
+        self._head = self._tail = b""
+        self._record: Callable[[bytes, float], bytes | None] = _none
+        self._group_of: Callable[[bytes, int], Group]
+        self._groups: dict[int, Group] = {}
+
+    def renewed(
+        self, octets: bytes, question: int, reply: Reply, group_of: Callable[[bytes, int], Group]
+    ) -> list[Group]:
+        """Take over from a reply, whose question has so many octets; return the groups that were counted until then.
+
+        `group_of` returns who counts a query's octets and the size of what was sent.
+        """
+        assert reply.siblings is not None  # noqa: S101 - whose reply it is
+        record = HEADER_SIZE + question
+        data = record + RECORD_FIXED
+        self._head = octets[2:HEADER_SIZE]
+        self._tail = octets[data + int.from_bytes(octets[data - 2 : data], "big") :]
+        self._record = reply.siblings.answer
+        self.question = len(reply.siblings.parent) + QUESTION_FIXED
+        self.token = one_token(reply.lasting)
+        self._group_of = group_of
+        left, self._groups = self.groups, {}
+        return left
+
+    def holds_on(self, _now: float) -> bool:
+        """Nothing in it counts down: its siblings see to TTLs."""
+        return False
+
+    @property
+    def size(self) -> int:
+        return 3 * ENTRY + len(self.key)
+
+    @property
+    def groups(self) -> list[Group]:
+        return list(self._groups.values())
+
+    def reply(self, message: bytes, behind: int, now: float) -> bytes | None:
+        """As Denial's; None where the siblings have no record."""
+        record = self._record(message[FIRST_LABEL - 1 : behind], now)
+        if record is None:
+            return None
+        reply = message[:2] + self._head + message[HEADER_SIZE : behind + self.question] + record + self._tail
+        sizes = behind << 16 | len(reply)
+        group = self._groups.get(sizes)
+        if group is None:
+            group = self._groups[sizes] = self._group_of(message, len(reply))
+        self.used = True
+        group.given += 1
+        return reply
+
+
+Below = Denial | Alike
+Entry = Kept | Below
+
+
+def _none(_label: bytes, _now: float) -> None:
+    return None
 
 
 def with_ttl(octets: bytes, places: Sequence[int], ttl: int, shift: int) -> bytes:

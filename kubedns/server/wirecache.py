@@ -10,6 +10,7 @@ Rules of this file:
 - A query that comes once is not kept, only remembered by its hash: a flood of random names fills nothing. While half
   of the room is free, a reply with an answer is kept at once.
 - Of names below a parent that has none (the search path's misses) one entry answers all: only the parent is looked up.
+  So it is with names made of an address, whose records a plugin's `siblings` make without the long way.
 - What is given is counted by group, of entries that count alike, and folded into counters when somebody looks.
 """
 
@@ -19,17 +20,19 @@ from array import array
 from collections import deque
 from math import ceil
 from time import monotonic, perf_counter
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
-from kubedns.server.entries import FIRST_LABEL, QUESTION_FIXED, Denial, Group, Kept, Turns, tokens
+from kubedns.server.entries import FIRST_LABEL, Alike, Denial, Group, Kept, Turns, tokens
 from kubedns.wire.name import is_within
 from kubedns.wire.numbers import HEADER_SIZE
+from kubedns.wire.query import parse_query
 from kubedns.wire.validity import NEVER
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from kubedns.plugin.contract import Exchanges
+    from kubedns.server.entries import Below, Entry, Home
     from kubedns.wire.query import Query
     from kubedns.wire.reply import Reply
     from kubedns.wire.validity import Tally
@@ -42,6 +45,8 @@ ONCE = 1 << 18  # places for marks of queries that came once
 PASSED_OVER = 64  # entries in use that may be passed over to find one to drop
 LONGEST_PARENT = 191  # octets: with any label before it, it is a name of 255 or fewer
 
+_Kind = TypeVar("_Kind", Kept, Denial, Alike)
+
 
 class Keeping(NamedTuple):
     """How replies of a server block are kept: who counts them, and whether all its plugins heed denials."""
@@ -51,22 +56,25 @@ class Keeping(NamedTuple):
 
 
 class Shelf:
-    """The entries of one transport and address family at one listener, which serves `zones`."""
+    """The entries of one transport and address family at one listener, which serves `zones`.
 
-    __slots__ = ("_denial", "_kept", "denials", "entries", "zones")
+    `below` are those that answer for all names right below a parent.
+    """
+
+    __slots__ = ("_kept", "_parent", "below", "entries", "zones")
 
     def __init__(self, zones: Sequence[bytes] = ()) -> None:
         self.entries: dict[bytes, Kept] = {}
-        self.denials: dict[bytes, Denial] = {}
+        self.below: dict[bytes, Below] = {}
         self.zones = zones
         self._kept = self.entries.get
-        self._denial = self.denials.get
+        self._parent = self.below.get
 
     def get(self, message: bytes, now: float) -> bytes | None:
         """Return the reply's octets, or None for the long way; `now` is in monotonic seconds."""
         kept = self._kept(message[2:])
         if kept is None:
-            return self._denied(message, now) if len(message) > FIRST_LABEL else None
+            return self._by_parent(message, now) if len(message) > FIRST_LABEL else None
         if (now >= kept.until or kept.token.stale or kept.dated.stale) and not kept.holds_on(now):
             return None
         kept.used = True
@@ -74,21 +82,15 @@ class Shelf:
         turns = kept.turns
         return message[:2] + (kept.octets if turns is None else turns.next())
 
-    def _denied(self, message: bytes, now: float) -> bytes | None:
+    def _by_parent(self, message: bytes, now: float) -> bytes | None:
         """As get(), by all of the message but its first label."""
         behind = FIRST_LABEL + message[FIRST_LABEL - 1]
-        denial = self._denial(message[2:HEADER_SIZE] + message[behind:])
-        if denial is None:
+        entry = self._parent(message[2:HEADER_SIZE] + message[behind:])
+        if entry is None:
             return None
-        if (now >= denial.until or denial.token.stale or denial.dated.stale) and not denial.holds_on(now):
+        if (now >= entry.until or entry.token.stale or entry.dated.stale) and not entry.holds_on(now):
             return None
-        sized = denial.sizes.get(behind)
-        if sized is None:
-            return None
-        denial.used = True
-        octets, group = sized
-        group.given += 1
-        return message[:2] + denial.head + message[HEADER_SIZE : behind + denial.question] + octets
+        return entry.reply(message, behind, now)
 
 
 class WireCache:
@@ -98,7 +100,7 @@ class WireCache:
         """Entries go, once there are too many, by the clock algorithm: the first that was not given since its turn."""
         self._most_entries = most_entries
         self._most_octets = most_octets
-        self._clock: deque[Kept | Denial] = deque()
+        self._clock: deque[Entry] = deque()
         self._groups: dict[object, Group] = {}
         self._once = array("H", bytes(2 * ONCE))
         self.octets = 0
@@ -115,63 +117,51 @@ class WireCache:
         lasting = reply.lasting
         if lasting.until == NEVER.until or len(message) > LONGEST_KEY or len(octets) > LARGEST_REPLY:
             return
-        if reply.denies and keeping.denials:
-            self._offer_denial(shelf, message, query, reply, octets, keeping)
+        if keeping.denials and reply.speaks_for and self._offer_below(shelf, message, query, reply, octets, keeping):
             return
         key = message[2:]
-        kept = shelf.entries.get(key)
-        if kept is None:
-            if not ((reply.answer and self._is_roomy()) or self._came_before(key)) or not _plain(query):
-                return
-            kept = shelf.entries[key] = Kept(key, shelf.entries)
-            self._clock.append(kept)
-        else:
-            self.octets -= kept.size
+        known = key in shelf.entries
+        if not known and not (((reply.answer and self._is_roomy()) or self._came_before(key)) and _plain(query)):
+            return
+        kept = self._open(Kept, shelf.entries, key)
+        if known:
             self._leave(kept.group)
         kept.octets = octets[2:]
         kept.turns = Turns(lambda: reply.octets(query)[2:], kept.octets) if reply.turns else None
         kept.token, kept.serial, kept.dated = tokens(reply, octets)
         kept.until, kept.expires = lasting.until, reply.expires
         kept.group = self._join(keeping.exchanges(query, reply.rcode, len(octets)), reply.tallies)
-        self.octets += kept.size
         self._time(shelf, message, kept, kept.group)
-        self._make_room()
+        self._close(kept)
 
-    def _offer_denial(  # noqa: PLR0913 - as offer()
+    def _offer_below(  # noqa: PLR0913 - as offer()
         self, shelf: Shelf, message: bytes, query: Query, reply: Reply, octets: bytes, keeping: Keeping
-    ) -> None:
-        parent = reply.denies
+    ) -> bool:
+        """Keep what a reply says of all names right below a parent; False: it is to be kept as one name's."""
+        parent = reply.speaks_for
         behind = FIRST_LABEL + message[FIRST_LABEL - 1]
         key = message[2:HEADER_SIZE] + message[behind:]
-        denial = shelf.denials.get(key)
-        if denial is None:
-            spelled = message[behind : behind + len(parent)] == parent and (
-                query.edns is None or not query.edns.options
-            )
+        known = key in shelf.below
+        if not known:
+            spelled = message.startswith(parent, behind) and (query.edns is None or not query.edns.options)
             inner = any(is_within(zone, parent) for zone in shelf.zones if len(zone) > len(parent))
-            if not spelled or inner or len(parent) > LONGEST_PARENT or not self._came_before(key):
-                return
-            denial = shelf.denials[key] = Denial(key, shelf.denials)
-            self._clock.append(denial)
-        else:
-            self.octets -= denial.size
-        head, until = octets[2:HEADER_SIZE], reply.lasting.until
-        token, serial, dated = tokens(reply, octets)
+            if not spelled or inner or len(parent) > LONGEST_PARENT:
+                return bool(reply.denies)
+        if not reply.denies:
+            if known or self._is_roomy() or self._came_before(key):
+                self._offer_siblings(shelf, key, query, reply, octets, keeping)
+        elif known or self._came_before(key):
+            self._offer_denial(shelf, key, message, query, reply, octets, keeping)
+        return True
+
+    def _offer_denial(  # noqa: PLR0913 - as offer()
+        self, shelf: Shelf, key: bytes, message: bytes, query: Query, reply: Reply, octets: bytes, keeping: Keeping
+    ) -> None:
+        behind = FIRST_LABEL + message[FIRST_LABEL - 1]
+        denial = self._open(Denial, shelf.below, key)
         now = monotonic() if reply.expires else 0.0
-        over = denial.token.stale or now >= denial.expires > 0 or denial.serial is not serial
-        if over or (denial.head, denial.token, bool(denial.expires)) != (head, token, bool(reply.expires)):
-            for group in denial.groups:
-                self._leave(group)
-            denial.sizes.clear()
-            denial.until, denial.expires = until, reply.expires
-            if denial.expires:
-                denial.until = denial.expires - ceil(denial.expires - now) + 1
-        elif denial.dated.stale:
-            denial.holds_on(now)
-        denial.head, denial.question, denial.token = head, len(parent) + QUESTION_FIXED, token
-        denial.serial, denial.dated = serial, dated
-        if not denial.expires:
-            denial.until = max(denial.until, until)  # each name's reply says so of all
+        for group in denial.renewed(octets, reply, now):
+            self._leave(group)
         if behind not in denial.sizes:
             group = self._join(keeping.exchanges(query, reply.rcode, len(octets)), reply.tallies)
             follows = octets[behind + denial.question :]
@@ -179,8 +169,45 @@ class WireCache:
                 follows = denial.counted_down(follows, ceil(denial.expires - now))
             denial.sizes[behind] = follows, group
             self._time(shelf, message, denial, group)
-        self.octets += denial.size
+        self._close(denial)
+
+    def _offer_siblings(  # noqa: PLR0913 - as offer()
+        self, shelf: Shelf, key: bytes, query: Query, reply: Reply, octets: bytes, keeping: Keeping
+    ) -> None:
+        client, tallies = query.client, reply.tallies
+
+        def group_of(message: bytes, size: int) -> Group:
+            return self._join(keeping.exchanges(parse_query(message, client), reply.rcode, size), tallies)
+
+        alike = self._open(Alike, shelf.below, key)
+        for group in alike.renewed(octets, len(query.question), reply, group_of):
+            self._leave(group)
+        self._close(alike)
+
+    def _open(self, kind: type[_Kind], home: Home, key: bytes) -> _Kind:
+        """Return the entry of a key to be written over: a new one where there is none, or one of another kind."""
+        entry = home.get(key)
+        if isinstance(entry, kind):
+            self.octets -= entry.size
+            return entry
+        if entry is not None:
+            self._clock.remove(entry)
+            self._forget(entry)
+        made = kind(key, home)
+        home[key] = made
+        self._clock.append(made)
+        return made
+
+    def _close(self, entry: Entry) -> None:
+        """Count the octets of an entry that was written."""
+        self.octets += entry.size
         self._make_room()
+
+    def _forget(self, entry: Entry) -> None:
+        del entry.home[entry.key]
+        self.octets -= entry.size
+        for group in entry.groups:
+            self._leave(group)
 
     def fold(self) -> None:
         """Bring all counters up to date."""
@@ -231,10 +258,7 @@ class WireCache:
                 entry.used = False
                 self._clock.append(entry)
                 continue
-            del entry.home[entry.key]
-            self.octets -= entry.size
-            for group in entry.groups:
-                self._leave(group)
+            self._forget(entry)
 
 
 def _plain(query: Query) -> bool:

@@ -96,6 +96,7 @@ class PackedReply(Reply):
         self.zone = b""
         self.tallies = tallies
         self.denies = b""
+        self.siblings = None
         self.expires = 0.0
         self.serial = None
 
@@ -185,6 +186,7 @@ class PackedReply(Reply):
             tight=self._tight,
         )
         made.denies = self.denies if denies is None else denies
+        made.siblings = self.siblings
         made.expires = self.expires
         made.serial = self.serial
         return made

@@ -10,7 +10,7 @@ from kubedns.wire.errors import WireError
 from kubedns.wire.numbers import CD, HEADER_SIZE, OPCODE_MASK, QR, RD, TC, Rcode
 from kubedns.wire.query import Query
 from kubedns.wire.records import RR
-from kubedns.wire.validity import NEVER, Serial, Tally, Validity
+from kubedns.wire.validity import NEVER, Serial, Siblings, Tally, Validity
 
 COPIED = OPCODE_MASK | RD | CD
 COPIED_NOTIFY = OPCODE_MASK  # RD and CD are a query's
@@ -26,7 +26,9 @@ class Reply:
     labels; None: it answers one name alone. `zone` is spelled as the client spells it in SRV targets. `tallies` are
     what the plugin that made the reply counts each time that it is given again without asking the plugin. `denies`,
     where it is not empty, is the question's parent, and says that the reply is that of every name right below it,
-    for the same type: nothing is there (RFC 8020). `expires`, where it is not 0, is the moment (monotonic seconds) to
+    for the same type: nothing is there (RFC 8020). `siblings`, where it is not None, answers other names right below
+    that parent, for the same type, with replies that differ from this one in their only record; that holds while the
+    tokens of `lasting` do, whatever its `until`. `expires`, where it is not 0, is the moment (monotonic seconds) to
     which all its TTLs, equal ones, count down: but for them it is the same reply until then. `serial`, where it is not
     None, is what the last of its records, an SOA, has: with another value it is the same reply but for that number.
     """
@@ -42,6 +44,7 @@ class Reply:
         "rcode",
         "sections",
         "serial",
+        "siblings",
         "suffix",
         "tallies",
         "validity",
@@ -72,6 +75,7 @@ class Reply:
         self.zone = zone
         self.tallies = tallies
         self.denies = b""
+        self.siblings: Siblings | None = None
         self.expires = 0.0
         self.serial: Serial | None = None
         self._bodies: dict[int, Body] = {}
@@ -96,6 +100,11 @@ class Reply:
         if serial is None or serial.token not in lasting.tokens:
             return lasting, None
         return Validity(lasting.until, tuple(token for token in lasting.tokens if token is not serial.token)), serial
+
+    @property
+    def speaks_for(self) -> bytes:
+        """The parent whose names it says something of; empty where that is its own name alone."""
+        return self.denies or (b"" if self.siblings is None else self.siblings.parent)
 
     @property
     def counts(self) -> tuple[int, int, int]:
@@ -125,6 +134,12 @@ class Reply:
             made.validity = validity
         if denies is not None:
             made.denies = denies
+        return made
+
+    def alone(self) -> Self:
+        """Return the same reply, which says nothing of other names."""
+        made = self.replaced(denies=b"")
+        made.siblings = None
         return made
 
     def body(self, query: Query) -> Body:

@@ -31,6 +31,20 @@ class Serial(Protocol):
         """What is stale once it has another value."""
 
 
+class Siblings(Protocol):
+    """What answers the names right below `parent` (lower-case wire octets), for one type, each with one record."""
+
+    @property
+    def parent(self) -> bytes:
+        """The name that they are right below."""
+
+    def answer(self, label: bytes, now: float) -> bytes | None:
+        """Return the one record of that name, its owner a pointer to the question's; None: it has to be asked for.
+
+        `label` is the name's first, wire octets as the client spells them; `now` is in monotonic seconds.
+        """
+
+
 class _Unchanging:
     stale = False
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from array import array
 from typing import TYPE_CHECKING
 
 from kubedns.plugin.zones import Zones
@@ -11,6 +12,7 @@ from kubedns.wire.name import is_within, text
 from kubedns.wire.numbers import AA, AD, CD, Rcode
 from kubedns.wire.packed import pack
 from plugins.cache import counters
+from plugins.cache.aging import SLOTS, Aging
 from plugins.cache.judging import judge
 from plugins.cache.listener import Listener
 from plugins.cache.options import SUCCESS, read_options
@@ -82,6 +84,7 @@ class Cache:
         self.listeners = [Listener(server, zones) for server in servers or ("dns://:53",)]
         self._by_place = {_place(listener.labels.server): listener for listener in self.listeners}
         self._renewing = Renewing(self)
+        self._slots: array[float] | None = None
 
     def begin(self) -> None:
         """Show, as a metric, what this store holds."""
@@ -155,22 +158,36 @@ class Cache:
         if verdict.kind is None or not self._may_keep(query, verdict):
             return normal.reply
         stored = listener.stored(query, reply, verdict.seconds, now)
+        siblings = self._siblings(query, reply, listener, verdict.seconds)
+        if siblings is not None:
+            stored = siblings.entered(query.name[: query.name[0] + 1], now)
         entry = Entry(_key(query), verdict.kind, normal.first, stored, verdict.seconds)
         entry.answers, entry.home = verdict.answers, self
         entry.validity, entry.serial = reply.undated
         self._put(entry, sum(reply.counts) * OCTETS_OF_RECORD, listener)
         if normal.first.flags != _flags(entry, query):
             return normal.first
-        if reply.denies:
+        if reply.denies or siblings is not None:
             ready = self._ready(entry, query, listener, now)
-            ready.denies = reply.denies
+            ready.denies, ready.siblings = reply.denies, siblings
             return ready
         return self._as_a_hit(entry, listener)
 
+    def _siblings(self, query: Query, reply: Reply, listener: Listener, duration: int) -> Aging | None:
+        """Return what answers the names beside a reply's, unless they are not all kept as it is."""
+        made = reply.siblings
+        if made is None or any(is_within(zone, made.parent) for zone in self.options.disabled[SUCCESS]):
+            return None
+        if self._slots is None:
+            self._slots = array("d", (0.0,)) * SLOTS
+        kind = _key(query)[len(query.name) :]
+        return Aging(made, kind, self._slots, duration, listener, keep=self.options.keep_ttl)
+
     def _without_ours(self, reply: Reply) -> Reply:
         """Return a reply to a name of other zones, so that it says nothing of names in ours."""
-        if reply.denies and any(is_within(zone, reply.denies) for zone in self.options.zones):
-            return reply.replaced(denies=b"")
+        parent = reply.speaks_for
+        if parent and any(is_within(zone, parent) for zone in self.options.zones):
+            return reply.alone()
         return reply
 
     def _may_keep(self, query: Query, verdict: Verdict) -> bool:

@@ -57,10 +57,10 @@ class Listener:
 
     def normal_of(self, reply: Reply, verdict: Verdict) -> Normal:
         """Return, and keep, a reply's normal form: one TTL for all records, and a miss that is counted."""
-        sections = reply.sections
+        sections, siblings = reply.sections, reply.siblings
         if any(rr.ttl != verdict.seconds for section in sections for rr in section):
             first, second, third = (tuple(rr._replace(ttl=verdict.seconds) for rr in section) for section in sections)
-            sections = first, second, third
+            sections, siblings = (first, second, third), None
         made = Reply(
             *sections,
             rcode=reply.rcode,
@@ -70,8 +70,8 @@ class Listener:
             zone=reply.zone,
             tallies=(*reply.tallies, self.counters.requests, self.counters.misses),
         )
-        made.denies, made.serial = reply.denies, reply.serial
-        normal = Normal(verdict, made, made.replaced(validity=NEVER, denies=b""))
+        made.denies, made.siblings, made.serial = reply.denies, siblings, reply.serial
+        normal = Normal(verdict, made, made.replaced(validity=NEVER).alone())
         self.normal.put(reply, normal)
         return normal
 

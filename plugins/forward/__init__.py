@@ -60,7 +60,7 @@ class Forward:
             if rule is self.rules[-1] or not rule.leaves(reply):
                 return reply
         reply = await pass_on(query)
-        return reply.replaced(denies=b"") if reply.denies else reply
+        return reply.alone() if reply.speaks_for else reply
 
 
 class Rule:

@@ -104,18 +104,22 @@ class Hosts:
 
     def _depending(self, reply: Reply, validity: Validity) -> Reply:
         """Return a reply from behind, valid for as long as the file does not change: it may get that name."""
-        denies = b"" if self._holds_below(reply.denies) else reply.denies
-        if not self._changes and denies == reply.denies:
+        alone = self._speaks_for_ours(reply)
+        if not self._changes and not alone:
             return reply
         made = self._passed.get(reply) if validity is self._validity else None
         if made is None:
-            made = reply.replaced(validity=reply.validity.joined(validity), denies=denies)
+            made = reply.replaced(validity=reply.validity.joined(validity))
+            made = made.alone() if alone else made
             if validity is self._validity and not reply.validity.never:
                 self._passed.put(reply, made)
         return made
 
-    def _holds_below(self, parent: bytes) -> bool:
-        return self.file.table.holds_below(parent) or self.inline.holds_below(parent)
+    def _speaks_for_ours(self, reply: Reply) -> bool:
+        """Tell whether a reply says something of names or addresses that are in a table."""
+        parent = reply.speaks_for
+        tables = (self.file.table, self.inline)
+        return any(table.holds_below(parent) or (reply.siblings and table.has_names) for table in tables)
 
     def _find(self, query: Query) -> Reply | None:
         """Return None for what is the next plugin's; there is no SOA to say NXDOMAIN with of what is nobody's."""

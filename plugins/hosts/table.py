@@ -48,6 +48,11 @@ class HostsTable:
         """Tell whether there is a name right below a parent, or a wildcard for such names."""
         return parent in self._parents or any(parent in table for table in self._wildcards.values())
 
+    @property
+    def has_names(self) -> bool:
+        """Whether any address has a name."""
+        return bool(self._names)
+
     def addresses(self, wire: bytes, size: int) -> list[bytes]:
         """Return a name's own addresses of 4 or 16 octets."""
         return _all(self._addresses[size], wire)

@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from kubedns.wire.errors import WireError
-from kubedns.wire.name import LENGTHS, MAXIMUM_LABEL, MAXIMUM_NAME, ROOT, spelled_name
+from kubedns.wire.name import MAXIMUM_LABEL, MAXIMUM_NAME, ROOT, spelled_name
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 DASHES_OF_IPV4 = 3
+BEFORE = tuple(map(chr, range(MAXIMUM_LABEL + 1)))  # what stands before a label of that size
 MOST_LABELS = 4  # left of `svc`: port, protocol, service, namespace
 
 
@@ -68,14 +69,20 @@ def below(parent: bytes, *parts: str) -> bytes | None:
 
     The API has each part be a label, manifests need not: a dot within one starts another label.
     """
-    found = [_labels(part) for part in parts]
-    wire = b"".join(found) + parent
-    return wire if b"" not in found and len(wire) <= MAXIMUM_NAME else None
+    together = "".join(parts)
+    if together.isascii() and together.replace("-", "").isalnum() and "" not in parts:
+        if max(map(len, parts)) > MAXIMUM_LABEL:
+            return None
+        octets = "".join([BEFORE[len(part)] + part for part in parts]).encode()
+    else:
+        found = [_labels(part) for part in parts]
+        octets = b"" if b"" in found else b"".join(found)
+        if not octets:
+            return None
+    wire = octets + parent
+    return wire if len(wire) <= MAXIMUM_NAME else None
 
 
 def _labels(part: str) -> bytes:
-    """Return a part's octets without a root's: one label nearly always; empty where it is no name."""
-    octets = part.encode(errors="replace")
-    if octets.replace(b"-", b"").isalnum() and len(octets) <= MAXIMUM_LABEL:
-        return LENGTHS[len(octets)] + octets
+    """Return a part's octets without a root's; empty where it is no name."""
     return (host_name(part) or ROOT)[:-1]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from kubedns.cluster.addresses import pack_address
+from kubedns.cluster.addresses import address_text, pack_address
 from kubedns.wire.records import RR, address, srv
 from plugins.kubernetes.names import below, host_name
 
@@ -69,8 +69,20 @@ def endpoint_label(endpoint: Endpoint, *, pod_names: bool) -> str:
         return endpoint.hostname
     if pod_names and endpoint.target:
         return endpoint.target
-    dashed = endpoint.text.replace(".", "-").replace(":", "-")
-    return dashed + "0" if dashed.endswith("-") else dashed
+    return dashed(endpoint.text)
+
+
+def labels_at(piece: EndpointSlice, packed: bytes, *, pod_names: bool) -> list[str]:
+    """Return the labels of a slice's endpoints with an address; most slices need no search for that."""
+    if piece.plain and not pod_names:
+        return [dashed(address_text(packed))]
+    return [endpoint_label(one, pod_names=pod_names) for one in piece.endpoints if one.address == packed]
+
+
+def dashed(text: str) -> str:
+    """Return an address as a label."""
+    label = text.replace(".", "-").replace(":", "-")
+    return label + "0" if label.endswith("-") else label
 
 
 def address_records(owner: bytes, candidates: Sequence[Candidate], size: int, ttl: int) -> list[RR]:

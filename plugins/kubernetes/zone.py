@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from kubedns.cluster.addresses import pack_address
 from kubedns.plugin.reverse import is_reverse, reverse_address
-from kubedns.wire.name import from_labels, labels
+from kubedns.wire.name import from_labels, is_within, labels
 from kubedns.wire.numbers import AA, Rcode, RRType
 from kubedns.wire.records import RR, address, cname, ns, ptr, soa, txt
 from kubedns.wire.reply import Reply
 from kubedns.wire.validity import NEVER, Validity
 from plugins.kubernetes import names, records
+from plugins.kubernetes.siblings import Neighbours, Pods
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,6 +31,7 @@ MOST_NEGATIVE = 1024  # replies; they share their octets
 SOA_TIMES = (7200, 1800, 86_400)  # refresh, retry, expire, in seconds
 EXTERNAL_NAME = "ExternalName"
 SVC, POD = b"svc", b"pod"
+ARPA = b"\4arpa\0"
 DNS = [b"dns"]  # of the name ns.dns, which is the server's own
 ADDRESS_SIZE = {RRType.A: 4, RRType.AAAA: 16}
 
@@ -80,6 +82,9 @@ class Zone:
         self._options = options
         self._index = index
         self._own = own
+        inner = any(is_within(other, origin) for other in options.zones if other != origin)
+        # Names are written whole there, which those with an end in common with the question's would not be.
+        self._speaks_for_others = not inner and not options.primary.endswith(ARPA)
         self._dated: Token | None = None  # by which the SOA of what follows is as it should be
         self._bare: dict[Rcode, Reply] = {}
         self._negative: dict[Negative, Reply] = {}
@@ -290,27 +295,39 @@ class Zone:
             if self._index.pod(namespace, text_address) is None:
                 return Negative(Rcode.NXDOMAIN, (token,))
         target = from_labels(left[-3:])[:-1] + self.origin
-        return self._reply(wire, [records.Candidate(target, packed, False, 0)], rrtype, (token,))
+        found = self._reply(wire, [records.Candidate(target, packed, False, 0)], rrtype, (token,))
+        alike = self._speaks_for_others and rrtype == RRType.A and self._options.pods != "verified"
+        if alike and isinstance(found, Reply):
+            found.siblings = Pods(wire[wire[0] + 1 :], self._options.ttl)
+        return found
 
     def _reverse(self, wire: bytes, packed: bytes) -> Found:
-        """Service before endpoints: an address of both is the Service's."""
-        ttl, primary = self._options.ttl, self._options.primary
-        validity = Validity(tokens=(self._index.address_token(packed),))
+        targets = self._targets(packed)
+        token = self._index.address_token(packed)
+        if not targets:
+            return Negative(Rcode.NXDOMAIN, (token,))
+        ttl, validity = self._options.ttl, Validity(tokens=(token,))
+        reply = Reply([ptr(wire, target, ttl) for target in targets], flags=AA, validity=validity)
+        if self._speaks_for_others and len(targets) == 1 and len(packed) == 4:  # noqa: PLR2004 - octets of an IPv4 address
+            reply.siblings = Neighbours(wire[wire[0] + 1 :], packed[:3], ttl, self._targets)
+        return reply
+
+    def _targets(self, packed: bytes) -> Sequence[bytes]:
+        """Return an address's names: a Service before endpoints, so that an address of both is the Service's."""
+        primary, pod_names = self._options.primary, self._options.endpoint_pod_names
         for service in self._index.services_by_ip(packed):
             if self._shows(service.namespace):
                 target = names.below(primary, service.name, service.namespace, "svc")
                 if target is not None:
-                    return Reply([ptr(wire, target, ttl)], flags=AA, validity=validity)
+                    return (target,)
         targets: dict[bytes, None] = {}
-        for piece, endpoint in self._index.endpoints_by_ip(packed):
+        for piece in self._index.slices_by_ip(packed):
             if self._shows(piece.namespace):
-                label = records.endpoint_label(endpoint, pod_names=self._options.endpoint_pod_names)
-                target = names.below(primary, label, piece.service, piece.namespace, "svc")
-                if target is not None:
-                    targets[target] = None
-        if not targets:
-            return Negative(Rcode.NXDOMAIN, validity.tokens)
-        return Reply([ptr(wire, target, ttl) for target in targets], flags=AA, validity=validity)
+                for label in records.labels_at(piece, packed, pod_names=pod_names):
+                    target = names.below(primary, label, piece.service, piece.namespace, "svc")
+                    if target is not None:
+                        targets[target] = None
+        return tuple(targets)
 
     # What names are measured by.
 

@@ -442,3 +442,36 @@ def test_a_denial_is_taken_back_where_a_name_of_ours_is_right_below(file: Path, 
         await plugin.file.stop()
 
     run(pass_on())
+
+
+class Beside:
+    """Siblings that never answer."""
+
+    def __init__(self, parent: bytes) -> None:
+        self.parent = parent
+
+    def answer(self, _label: bytes, _now: float) -> None:
+        return None
+
+
+@pytest.mark.parametrize(
+    ("line", "parent", "heeded"),
+    [
+        ("10.0.0.1 x.nothing.example.org", "nothing.example.org", False),
+        ("10.0.0.1 x.nothing.example.org", "0.0.10.in-addr.arpa", False),
+        ("10.0.0.1 x.y.example.org\nno_reverse", "0.0.10.in-addr.arpa", True),
+    ],
+)
+def test_siblings_are_taken_back_as_well(file: Path, line: str, parent: str, heeded: bool) -> None:  # noqa: FBT001
+    """An address with a name of ours has it first, wherever its own is."""
+
+    async def pass_on() -> None:
+        plugin = set_up(file, "", f"{line}\nfallthrough")
+        await plugin.file.start()
+        reply = Reply(validity=UNTIL_RELOAD)
+        reply.siblings = Beside(wire_name(parent))
+        passed = await plugin.resolve(query(f"a.{parent}."), answering(reply))
+        assert (passed.siblings is not None) == heeded
+        await plugin.file.stop()
+
+    run(pass_on())

@@ -324,7 +324,7 @@ def test_a_denial_ends_with_its_token_and_the_next_one_takes_its_place() -> None
     kept.offer(datagram(f"c.{EMPTY}"), denial())
     assert kept.get(datagram(f"d.{EMPTY}")) is not None
     assert kept.counted() == 2
-    assert kept.cache.octets == sum(one.size for one in kept.shelf.denials.values())
+    assert kept.cache.octets == sum(one.size for one in kept.shelf.below.values())
 
 
 def test_denials_are_bounded_and_go_as_others_do() -> None:
@@ -333,7 +333,7 @@ def test_denials_are_bounded_and_go_as_others_do() -> None:
         for label in "ab":
             kept.offer(datagram(f"{label}.{number}.example."), denial(parent=f"{number}.example."))
         kept.get(datagram("c.0.example."))
-    assert len(kept.cache) == len(kept.shelf.denials) == 50
+    assert len(kept.cache) == len(kept.shelf.below) == 50
     assert kept.get(datagram("c.0.example.")) is not None
 
 
@@ -344,6 +344,108 @@ def test_a_denial_lasts_as_long_as_the_reply_that_lasts_longest() -> None:
     assert len(kept.exchanges) == 1
     assert kept.get(datagram(f"d.{EMPTY}"), 8.9) is not None
     assert kept.get(datagram(f"d.{EMPTY}"), 9.0) is None
+
+
+HOSTS = "hosts.example."
+
+
+class Numbered:
+    """Siblings: each name of digits has an address, given a thousand times at most."""
+
+    parent = wire(HOSTS)
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[bytes, float]] = []
+
+    def answer(self, label: bytes, now: float) -> bytes | None:
+        self.asked.append((label, now))
+        if not label[1:].isdigit():
+            return None
+        return b"\xc0\x0c\0\1\0\1\0\0\0\5\0\4\xc0\0\2" + bytes((int(label[1:]),))
+
+
+def numbered(name: str, siblings: Numbered, validity: Validity = UNTIL_RELOAD) -> Reply:
+    """Return the reply to one of those names as the long way gives it."""
+    last = int(name.partition(".")[0])
+    reply = Reply([address(wire(name), bytes((192, 0, 2, last)), 5)], validity=validity)
+    reply.siblings = siblings
+    return reply
+
+
+@pytest.mark.parametrize("edns", [(), (opt(),), (opt(1232, 0x8000),)])
+def test_siblings_answer_as_the_long_way_would(edns: tuple[bytes, ...]) -> None:
+    kept, siblings = Kept(), Numbered()
+    kept.offer(with_opt(datagram(f"1.{HOSTS}"), *edns), numbered(f"1.{HOSTS}", siblings))
+    for last in ("1", "2", "30", "200"):
+        message = with_opt(datagram(f"{last}.{HOSTS}", flags=RD), *edns)
+        expected = numbered(f"{last}.{HOSTS}", siblings).octets(parse_query(message, UDP))
+        assert kept.get(message, 7.0) == expected
+        assert siblings.asked[-1] == (bytes((len(last), *last.encode())), 7.0)
+    assert kept.get(with_opt(datagram(f"x.{HOSTS}"), *edns)) is None
+    assert len(kept.cache) == 1
+    assert kept.counted() == 4
+    sizes = [exchange.size for exchange in kept.exchanges]
+    assert sorted(set(sizes)) == [sizes[0], sizes[0] + 1, sizes[0] + 2]
+
+
+ELSE = {
+    "the parent itself": datagram(HOSTS),
+    "two labels below": datagram(f"1.1.{HOSTS}"),
+    "another type": datagram(f"2.{HOSTS}", 28),
+    "other flags": datagram(f"2.{HOSTS}", flags=0),
+    "EDNS": with_opt(datagram(f"2.{HOSTS}"), opt()),
+    "the parent in capitals": datagram(f"2.{HOSTS.upper()}"),
+}
+
+
+@pytest.mark.parametrize("message", ELSE.values(), ids=ELSE)
+def test_siblings_answer_nothing_else(message: bytes) -> None:
+    kept = Kept()
+    kept.offer(datagram(f"1.{HOSTS}"), numbered(f"1.{HOSTS}", Numbered()))
+    assert kept.get(datagram(f"2.{HOSTS}")) is not None
+    assert kept.get(message) is None
+
+
+@pytest.mark.parametrize(
+    ("zone", "heeded", "edns"),
+    [("5.hosts.example.", True, ()), (".", False, ()), (".", True, (opt(4096, 0, option(10, b"8 octets")),))],
+)
+def test_siblings_are_not_taken(zone: str, heeded: bool, edns: tuple[bytes, ...]) -> None:  # noqa: FBT001
+    """A zone that is apart, a plugin that does not heed them, options that make each query another."""
+    kept = Kept()
+    kept.shelf.zones, kept.denials = [wire("."), wire(zone)], heeded
+    kept.offer(with_opt(datagram(f"1.{HOSTS}"), *edns), numbered(f"1.{HOSTS}", Numbered()))
+    assert kept.get(with_opt(datagram(f"2.{HOSTS}"), *edns)) is None
+
+
+def test_siblings_end_with_their_token_whatever_the_reply_s_end() -> None:
+    kept, token = Kept(), Token()
+    kept.offer(datagram(f"1.{HOSTS}"), numbered(f"1.{HOSTS}", Numbered(), Validity(3.0, (token,))))
+    assert kept.get(datagram(f"2.{HOSTS}"), 4.0) is not None
+    token.stale = True
+    assert kept.get(datagram(f"2.{HOSTS}"), 5.0) is None
+    kept.offer(datagram(f"1.{HOSTS}"), numbered(f"1.{HOSTS}", Numbered()))
+    assert kept.get(datagram(f"2.{HOSTS}"), 5.0) is not None
+    assert kept.counted() == 2
+    assert kept.cache.octets == sum(one.size for one in kept.shelf.below.values())
+
+
+def test_siblings_and_denials_take_each_other_s_place() -> None:
+    """A parent that had nothing gets names, and loses them again."""
+    kept = Kept()
+    tokens = [Token(), Token(), Token()]
+    for label in "12":
+        kept.offer(datagram(f"{label}.{HOSTS}"), denial(Validity(tokens=(tokens[0],)), HOSTS))
+    assert kept.get(datagram(f"3.{HOSTS}")) == denial(parent=HOSTS).octets(query(f"3.{HOSTS}"))
+    tokens[0].stale = True
+    kept.offer(datagram(f"1.{HOSTS}"), numbered(f"1.{HOSTS}", Numbered(), Validity(tokens=(tokens[1],))))
+    assert kept.get(datagram(f"3.{HOSTS}")) == numbered(f"3.{HOSTS}", Numbered()).octets(query(f"3.{HOSTS}"))
+    tokens[1].stale = True
+    kept.offer(datagram(f"1.{HOSTS}"), denial(Validity(tokens=(tokens[2],)), HOSTS))
+    assert kept.get(datagram(f"3.{HOSTS}")) == denial(parent=HOSTS).octets(query(f"3.{HOSTS}"))
+    assert len(kept.cache) == 1
+    assert kept.counted() == 3
+    assert kept.cache.octets == sum(one.size for one in kept.shelf.below.values())
 
 
 def counting_down(reply: Reply, stored: float, ttl: int, now: float) -> Reply:
@@ -387,7 +489,7 @@ def test_a_denial_counts_down_from_the_first_reply_whatever_others_say(monkeypat
     clock = 131.0
     kept.offer(datagram(f"f.{EMPTY}"), counting_down(denial(), clock, 30, clock))
     assert kept.get(datagram(f"g.{EMPTY}"), 131.5) is not None
-    assert kept.cache.octets == sum(one.size for one in kept.shelf.denials.values())
+    assert kept.cache.octets == sum(one.size for one in kept.shelf.below.values())
 
 
 class Zone:
@@ -471,4 +573,4 @@ def test_a_denial_has_the_serial_of_now_for_names_of_every_size() -> None:
             assert kept.get(datagram(name)) == zone.negative(EMPTY).octets(query(name))
     zone.token.stale = True
     assert kept.get(datagram(f"d.{EMPTY}")) is None
-    assert kept.cache.octets == sum(one.size for one in kept.shelf.denials.values())
+    assert kept.cache.octets == sum(one.size for one in kept.shelf.below.values())

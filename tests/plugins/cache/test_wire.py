@@ -16,7 +16,12 @@ from kubedns.server.dispatch import Dispatcher, Served
 from kubedns.server.stepping import Stepper
 from kubedns.server.wirecache import WireCache
 from kubedns.wire.client import Peer
+from kubedns.wire.numbers import AA
+from kubedns.wire.records import address
+from kubedns.wire.reply import Reply
+from kubedns.wire.validity import Validity
 from plugins.cache import Cache
+from plugins.cache.aging import SLOTS
 from plugins.cache.options import read_options
 from plugins.cache.store import Store
 from tests.plugins.cache.caching import DO, NO_DO, SOA, ask, message, ports
@@ -24,9 +29,10 @@ from tests.plugins.helpers import CLIENT, directive
 from tests.wire.asking import header, opt, question, with_opt
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from kubedns.plugin.contract import Next
     from kubedns.wire.query import Query
-    from kubedns.wire.reply import Reply
 
 UDP = Peer("udp", CLIENT, ("192.0.2.53", 53))
 NAMES = ("a.example.org.", "b.example.org.", "A.Example.org.", "gone.example.org.")
@@ -35,17 +41,40 @@ SAID = {
     b"\1b": "NOERROR / @ 90 CNAME c.example.org. / c.example.org. {} A 192.0.2.2 / c.example.org. 50 A 192.0.2.3",
     b"\4gone": "NXDOMAIN / +" + SOA,
 }
+PARENT = b"\5hosts\7example\3org\0"
+
+
+def octets_of(name: bytes) -> bytes:
+    return bytes((192, 0, 2, int(name[1 : name[0] + 1])))
+
+
+class Numbered:
+    """Siblings of names that are numbers."""
+
+    parent = PARENT
+
+    def answer(self, label: bytes, _: float) -> bytes | None:
+        return b"\xc0\x0c\0\1\0\1\0\0\0\7\0\4" + octets_of(label) if label[1:].isdigit() else None
+
+
+def apart(labels: Iterable[bytes]) -> list[bytes]:
+    """Return labels that don't share a slot, by this process's hashes."""
+    return list({hash(label) % SLOTS: label for label in labels}.values())
 
 
 class Upstream:
     """The plugin behind: TTLs differ from one time to the next."""
 
-    cacheable = True
+    cacheable = heeds_denials = True
 
     def __init__(self) -> None:
         self.asked = 0
 
     async def resolve(self, query: Query, _: Next) -> Reply:
+        if query.name.endswith(PARENT):
+            reply = Reply([address(query.name, octets_of(query.name), 7)], flags=AA, validity=Validity())
+            reply.siblings = Numbered()
+            return reply
         self.asked += 1
         text = next(text for label, text in SAID.items() if query.name.startswith(label))
         return message(query, text.format(3 + self.asked * 7 % 40))
@@ -62,7 +91,7 @@ class Side:
         self.upstream = Upstream()
         self.wirecache = WireCache()
         chain = link_chain([("cache", self.cache), ("upstream", self.upstream)])
-        served = [Served(".", chain, (), cacheable=True)]
+        served = [Served(".", chain, (), cacheable=True, denials=True)]
         self.dispatcher = Dispatcher("dns://:53", served, stepper, any_class=True, wirecache=self.wirecache)
         self.get = self.dispatcher.ready("udp").ipv4
 
@@ -78,16 +107,20 @@ class Side:
         return single | {kind: count.value for kind, count in counters.hits.items()} | {"asked": self.upstream.asked}
 
 
+NUMBERS = apart(b"%c%d" % (len(str(number)), number) for number in range(1, 21))
+addresses = st.sampled_from([f"{label[1:].decode()}.hosts.example.org." for label in NUMBERS[:3]])
 messages = st.builds(
     lambda name, flags, edns: with_opt(header(0x0100 | flags) + question(name), *edns),
-    st.sampled_from(NAMES),
+    st.one_of(st.sampled_from(NAMES), addresses),
     st.sampled_from([0, 0, 0, 0x20, 0x10]),
     st.sampled_from([(), (), (opt(),), (opt(1232, 0x8000),)]),
 )
 steps = st.lists(st.tuples(messages, st.sampled_from([0.0, 0.0, 0.0, 0.3, 0.7, 1.0, 9.0])), max_size=60)
 
 
-@pytest.mark.parametrize("line", ["cache", "cache 5 {\n keepttl\n}", "cache {\n denial 9984 4\n servfail 0\n}"])
+@pytest.mark.parametrize(
+    "line", ["cache", "cache 5 {\n keepttl\n}", "cache {\n denial 9984 4\n servfail 0\n}", "cache {\n keepttl\n}"]
+)
 @given(taken=steps)
 @settings(max_examples=60)
 def test_both_say_the_same(line: str, taken: list[tuple[bytes, float]]) -> None:
