@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from kubedns.corefile import readers
 from kubedns.log import plugin_log
 from kubedns.plugin.contract import Forwards
+from kubedns.plugin.straight import Straight
 from kubedns.wire.errors import WireError
 from kubedns.wire.name import MAXIMUM_NAME, ROOT, from_labels, name
 from kubedns.wire.numbers import RD, RRClass, RRType
@@ -21,9 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from kubedns.corefile.values import Directive
-    from kubedns.plugin.contract import Next, ServerBlock
+    from kubedns.plugin.contract import ServerBlock
     from kubedns.wire.query import Query
-    from kubedns.wire.reply import Reply
 
 BITS = 62  # of each of the two numbers in a probe's name
 DIGITS = 19  # of the largest
@@ -50,7 +50,7 @@ def setup(directive: Directive, block: ServerBlock) -> Loop:
     return Loop(block)
 
 
-class Loop:
+class Loop(Straight):
     """Sends one query that only we can know of; if somebody else asks it as well, our own queries come back."""
 
     cacheable = heeds_denials = True  # a reply to a probe that is given again did not go round
@@ -79,11 +79,10 @@ class Loop:
             with contextlib.suppress(asyncio.CancelledError):
                 await self._task
 
-    async def resolve(self, query: Query, pass_on: Next) -> Reply:
+    def before(self, query: Query) -> None:
         """Count sightings while the probe is out; a query always goes on."""
         if self._task is not None and query.rrtype == RRType.HINFO and (sent := self._sent_from(query)) is not None:
             self._see(query, sent)
-        return await pass_on(query)
 
     def _sent_from(self, query: Query) -> int | None:
         """Return the port that a probe of ours was sent from, by its name; None for another query."""

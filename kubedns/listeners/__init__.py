@@ -4,13 +4,29 @@
 reply's octets, None for silence, or a future of either, which never raises: its reply leaves when it is ready.
 """
 
-import asyncio
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from kubedns.wire.client import Client
 
-Answer = Callable[[bytes, Client, float], bytes | asyncio.Future[bytes | None] | None]
+
+class Later(Protocol):
+    """What is asked of a future here; another object may do the same."""
+
+    def add_done_callback(self, tell: Callable[[Any], object], /) -> None:
+        """Have a function called with this object when it is done; called once."""
+
+    def cancel(self) -> bool:
+        """Want no reply any more."""
+
+    def cancelled(self) -> bool:
+        """Tell, when it is done, whether there will be no reply."""
+
+    def result(self) -> bytes | None:
+        """Return, when it is done, the reply."""
+
+
+Answer = Callable[[bytes, Client, float], bytes | Later | None]
 Ready = Callable[[bytes, float], bytes | None]
 
 

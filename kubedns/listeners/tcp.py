@@ -11,7 +11,7 @@ from collections.abc import Coroutine
 from dataclasses import dataclass
 from typing import Any, cast
 
-from kubedns.listeners import Answer, ReadyReplies
+from kubedns.listeners import Answer, Later, ReadyReplies
 from kubedns.listeners.counters import TcpCounters
 from kubedns.listeners.deadlines import Wheel
 from kubedns.listeners.sockets import BACKLOG
@@ -185,7 +185,7 @@ class Connection(asyncio.Protocol):
             self.in_flight += 1
             reply.add_done_callback(self._late)
 
-    def _late(self, future: "asyncio.Future[bytes | None]") -> None:
+    def _late(self, future: Later) -> None:
         self.in_flight -= 1
         reply = None if future.cancelled() else future.result()
         if self.transport.is_closing():

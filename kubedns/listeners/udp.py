@@ -8,7 +8,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Protocol
 
-from kubedns.listeners import Answer, ReadyReplies
+from kubedns.listeners import Answer, Later, ReadyReplies
 from kubedns.listeners.counters import UdpCounters
 from kubedns.listeners.mmsg import BATCH, IPV4, IPV6, Receiver, Sender, usable
 from kubedns.listeners.portable import PortableReceiver, PortableSender
@@ -180,7 +180,7 @@ class UdpListener:
         self._wait_for(reply, peer)
         return None
 
-    def _wait_for(self, reply: asyncio.Future[bytes | None], peer: bytes) -> None:
+    def _wait_for(self, reply: Later, peer: bytes) -> None:
         if self.pending >= self.most_pending:
             self.counters.rejected += 1
             reply.cancel()
@@ -188,7 +188,7 @@ class UdpListener:
         self.pending += 1
         reply.add_done_callback(partial(self._late, peer))
 
-    def _late(self, peer: bytes, future: asyncio.Future[bytes | None]) -> None:
+    def _late(self, peer: bytes, future: Later) -> None:
         """Keep a reply for the end of this turn of the loop: what becomes ready together leaves together."""
         self.pending -= 1
         reply = None if future.cancelled() else future.result()

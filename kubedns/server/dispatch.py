@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from kubedns.listeners import ReadyReplies
 from kubedns.plugin.contract import ObservesKept, ResolveError
+from kubedns.plugin.straight import Suspends
 from kubedns.plugin.zones import Zones
 from kubedns.server.panics import Panics
+from kubedns.server.underway import Underway
 from kubedns.server.wirecache import Keeping, WireCache, shelves
 from kubedns.wire.errors import QueryError
 from kubedns.wire.name import ROOT, name, suffixes
@@ -21,7 +23,9 @@ from kubedns.wire.reply import Reply, bad_version
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from kubedns.plugin.contract import Next, Observer, Observes
+    from kubedns.listeners import Later
+    from kubedns.plugin.contract import Observer, Observes
+    from kubedns.server.chain import Chain, Step
     from kubedns.server.stepping import Stepper
     from kubedns.wire.client import Client
 
@@ -61,7 +65,7 @@ class Served:
     """
 
     zone: str
-    chain: Next | None
+    chain: Chain | None
     observers: tuple[Observes, ...] = ()
     cacheable: bool = False
     denials: bool = False
@@ -70,12 +74,12 @@ class Served:
 class _Entry(NamedTuple):
     """A zone of this listener; `keeping` None: its replies are not kept."""
 
-    chain: Next | None
+    chain: Chain | None
     observe: Observer | None
     keeping: Keeping | None
 
 
-class _Asked(NamedTuple):
+class Asked(NamedTuple):
     """What an answer needs besides its reply."""
 
     message: bytes
@@ -101,7 +105,7 @@ class Dispatcher:
         served = list(served)
         self.shelves = shelves([name(one.zone) for one in served])
         self._wirecache = WireCache() if wirecache is None else wirecache
-        self._panics = Panics(address)
+        self.panics = Panics(address)
         self._zones = Zones(
             (
                 name(one.zone),
@@ -109,7 +113,7 @@ class Dispatcher:
             )
             for one in served
         )
-        self._stepper = stepper
+        self.stepper = stepper
         self._any_class = any_class
         self._dropped = _observer(observers, address, DROPPED)
 
@@ -117,8 +121,8 @@ class Dispatcher:
         """Return what is asked before `answer`, which it may spare."""
         return ReadyReplies(self.shelves[transport, False].get, self.shelves[transport, True].get)
 
-    def answer(self, message: bytes, client: Client, _now: float) -> bytes | asyncio.Future[bytes | None] | None:
-        """Return the reply's octets, or a future of them where a plugin waits; None means silence."""
+    def answer(self, message: bytes, client: Client, _now: float) -> bytes | Later | None:
+        """Return the reply's octets, or what brings them where a plugin waits; None means silence."""
         try:
             query = parse_query(message, client)
         except QueryError as error:
@@ -131,7 +135,7 @@ class Dispatcher:
         if entry is None or entry.chain is None:
             return self._drop(query, REFUSED)
         query.lookup = self.resolve
-        return self._stepper.run(self._reply(_Asked(message, query, entry, perf_counter()), entry.chain))
+        return self._begin(Asked(message, query, entry, perf_counter()), entry.chain)
 
     async def resolve(self, query: Query) -> Reply:
         """Answer a question that a plugin has, as if its client had asked this listener; failures are replies."""
@@ -141,22 +145,58 @@ class Dispatcher:
             return REFUSED
         query.lookup = self.resolve
         started = perf_counter()
-        reply = await self._ask(query, entry.chain)
+        reply = await self._ask(query, entry.chain.whole)
         if entry.observe is not None:
-            self._compose(_Asked(b"", query, entry._replace(keeping=None), started), reply)
+            self._compose(Asked(b"", query, entry._replace(keeping=None), started), reply)
         return reply
 
-    async def _reply(self, asked: _Asked, chain: Next) -> bytes:
-        return self._compose(asked, await self._ask(asked.query, chain))
+    def _begin(self, asked: Asked, chain: Chain) -> bytes | Later:
+        """Take the straight road for as far as it goes; a coroutine goes on from where it ends."""
+        query, step = asked.query, chain.last
+        try:
+            for before, step in chain.steps:
+                reply = before(query)
+                if reply is not None:
+                    reply = step.back(query, reply)
+                    break
+            else:
+                reply, step = None, chain.last
+                if step.ask is not None:
+                    underway = Underway(self, asked, step)
+                    step.ask(query, underway)
+                    self.stepper.busy += 1
+                    return underway
+        except Suspends:
+            reply = None
+        except Exception as error:  # noqa: BLE001 - one plugin's mistake costs one query, not the server
+            reply = self._failure(query, step, error)
+        if reply is None:
+            return self.stepper.run(self._reply(asked, step))
+        return self._compose(asked, reply)
 
-    def _compose(self, asked: _Asked, reply: Reply) -> bytes:
+    def answered(self, asked: Asked, step: Step, reply: Reply) -> bytes:
+        """Return the octets of a reply that came to a step."""
+        try:
+            reply = step.back(asked.query, reply)
+        except Exception as error:  # noqa: BLE001 - as above
+            reply = self._failure(asked.query, step, error)
+        return self._compose(asked, reply)
+
+    def failed(self, asked: Asked, step: Step, error: Exception) -> bytes:
+        """Return the octets for a client whose reply did not come."""
+        return self._compose(asked, self._failure(asked.query, step, error))
+
+    async def _reply(self, asked: Asked, step: Step) -> bytes:
+        return self._compose(asked, await self._ask(asked.query, step))
+
+    def _compose(self, asked: Asked, reply: Reply) -> bytes:
         message, query, entry, started = asked
         if reply is SERVFAIL:
             return self._drop(query, SERVFAIL)
         try:
             octets = reply.octets(query)
         except Exception as error:  # noqa: BLE001 - a plugin's records may be anything
-            self._panics.record(error)
+            self.panics.record(error)
             return self._drop(query, SERVFAIL)
         if entry.observe is not None:
             entry.observe(query, reply.rcode, 0 if reply in UNMADE else len(octets), perf_counter() - started)
@@ -165,22 +205,32 @@ class Dispatcher:
             self._wirecache.offer(shelf, message, query, reply, octets, entry.keeping)
         return octets
 
-    async def _ask(self, query: Query, chain: Next) -> Reply:
-        """Return the chain's reply, one of UNMADE where there is none, SERVFAIL itself after an exception."""
+    async def _ask(self, query: Query, step: Step) -> Reply:
+        """Return the reply to be had from a step on, one of UNMADE where there is none; see _failure."""
         try:
-            return _checked(await chain(query))
-        except ResolveError as error:
-            _let_go(error)
-            return FAILURES.get(error.rcode) or FAILURES[Rcode.SERVFAIL]
-        except Exception as error:  # noqa: BLE001 - one plugin's mistake costs one query, not the server
-            self._panics.record(error)
-            return SERVFAIL
+            return _checked(step.back(query, _checked(await step.rest(query))))
+        except Exception as error:  # noqa: BLE001 - as above
+            return self._failure(query, step, error)
         except asyncio.CancelledError as error:
             task = asyncio.current_task()
             if task is None or task.cancelling():
                 raise
-            self._panics.record(error)  # a plugin awaited what someone else had cancelled
+            self.panics.record(error)  # a plugin awaited what someone else had cancelled
             return SERVFAIL
+
+    def _failure(self, query: Query, step: Step, error: Exception) -> Reply:
+        """Return one of UNMADE, SERVFAIL itself after an exception that nobody meant to raise."""
+        if isinstance(error, ResolveError):
+            try:
+                for hear in step.failures:
+                    hear(query, error)
+            except Exception as another:  # noqa: BLE001 - as above
+                error = another
+            else:
+                _let_go(error)
+                return FAILURES.get(error.rcode) or FAILURES[Rcode.SERVFAIL]
+        self.panics.record(error)
+        return SERVFAIL
 
     def _drop(self, query: Query, reply: Reply) -> bytes:
         octets = reply.octets(query)

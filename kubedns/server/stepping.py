@@ -149,7 +149,7 @@ class Stepper:
         self._starting = 0
         self._closed = False
         self._idle: asyncio.Future[None] | None = None
-        self.busy = 0  # coroutines that wait
+        self.busy = 0  # coroutines that wait, and queries that need none
         self._refill()
 
     def run(self, coroutine: Coroutine[Any, Any, Result]) -> Result | asyncio.Future[Result]:
@@ -188,6 +188,10 @@ class Stepper:
                 spare.handed.cancel()
             else:
                 self._parked.append(spare)
+        self.left()
+
+    def left(self) -> None:
+        """Count one less that waits."""
         self.busy -= 1
         if not self.busy:
             self.give_up()
@@ -210,9 +214,7 @@ class Stepper:
             self._parked.pop().handed.cancel()
 
     def _task_ended(self, _: asyncio.Task[Any]) -> None:
-        self.busy -= 1
-        if not self.busy:
-            self.give_up()
+        self.left()
 
     def _refill(self) -> None:
         if self._starting or self._closed:

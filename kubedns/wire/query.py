@@ -43,10 +43,24 @@ class Query:
 
     `name` is lower-case wire octets; `question` is the question section as it came, to be echoed; `flags` is the
     header's second word; `edns` is None where no OPT record came. A plugin that changes a query makes another one.
-    `lookup` asks the server that the query came to once more, for another name.
+    `lookup` asks the server that the query came to once more, for another name. `adds` are header bits that other
+    servers are to see beside the client's own.
     """
 
-    __slots__ = ("_labels", "client", "edns", "flags", "id", "lookup", "name", "question", "rrclass", "rrtype", "size")
+    __slots__ = (
+        "_labels",
+        "adds",
+        "client",
+        "edns",
+        "flags",
+        "id",
+        "lookup",
+        "name",
+        "question",
+        "rrclass",
+        "rrtype",
+        "size",
+    )
 
     def __init__(  # noqa: PLR0913 - one argument for each thing a message says
         self,
@@ -69,6 +83,7 @@ class Query:
         self.size = size
         self._labels: list[bytes] | None = None
         self.lookup: Lookup | None = None
+        self.adds = 0
 
     @property
     def opcode(self) -> int:
@@ -107,7 +122,7 @@ class Query:
         asked.id, asked.flags, asked.question, asked.name = self.id, flags, self.question, self.name
         asked.rrtype, asked.rrclass, asked.client = self.rrtype, self.rrclass, client or self.client
         asked.edns, asked.size, asked.lookup = self.edns, self.size, self.lookup
-        asked._labels = self._labels  # noqa: SLF001 - one of its own kind
+        asked._labels, asked.adds = self._labels, self.adds  # noqa: SLF001 - one of its own kind
         return asked
 
     def ask(self, wire: bytes, rrtype: int, rrclass: int | None = None) -> "Query":

@@ -6,6 +6,7 @@ import time
 from array import array
 from typing import TYPE_CHECKING
 
+from kubedns.plugin.straight import Straight, Suspends
 from kubedns.plugin.zones import Zones
 from kubedns.wire.edns import DO
 from kubedns.wire.name import is_within, text
@@ -61,7 +62,7 @@ def _said(directive: Directive) -> tuple[object, ...]:
     )
 
 
-class Cache:
+class Cache(Straight):
     """The plugin: an entry answers, or else the plugins behind it, whose reply may then become one."""
 
     cacheable = heeds_denials = True
@@ -98,25 +99,54 @@ class Cache:
                 del counters.stores[listener.labels]
         await self._renewing.stop()
 
-    async def resolve(self, query: Query, pass_on: Next) -> Reply:
-        """Return an entry's reply, else what comes from behind with all its TTLs made one."""
+    def before(self, query: Query) -> Reply | None:
+        """Return an entry's reply; raises Suspends for one that may have to be renewed."""
         if self._zones.longest(query.name) is None:
-            return self._without_ours(await pass_on(query))
-        listener = self.listeners[0] if len(self.listeners) == 1 else self._listener(query)
-        listener.counters.requests.value += 1
+            return None
         now = self.clock()
         entry = self._find(_key(query), now)
         if entry is None:
-            listener.counters.misses.value += 1
-            reply = await pass_on(query.with_flags(query.flags | AD))
-            return self.take(query, reply, listener, self.clock())
-        entry.used = True
-        listener.counters.hits[entry.kind].value += 1
-        if entry.remaining(now) <= 0:
-            return await self._renewing.stale(entry, query, pass_on, listener)
-        if self.options.prefetch.amount and entry.home is None:
-            self._renewing.before_its_end(entry, query, pass_on, listener, now)
+            self._miss(query)
+            return None
+        if entry.remaining(now) <= 0 or (self.options.prefetch.amount and entry.home is None):
+            raise Suspends
+        listener = self._listener(query)
+        self._hit(entry, listener)
         return self._ready(entry, query, listener, now)
+
+    def after(self, query: Query, reply: Reply) -> Reply:
+        """Return what comes from behind with all its TTLs made one."""
+        if self._zones.longest(query.name) is None:
+            return self._without_ours(reply)
+        return self.take(query, reply, self._listener(query), self.clock())
+
+    async def resolve(self, query: Query, pass_on: Next) -> Reply:
+        """As both, and renew what has little time left, or none."""
+        try:
+            reply = self.before(query)
+        except Suspends:
+            listener, now = self._listener(query), self.clock()
+            entry = self._find(_key(query), now)
+            if entry is not None:
+                self._hit(entry, listener)
+                if entry.remaining(now) <= 0:
+                    return await self._renewing.stale(entry, query, pass_on, listener)
+                self._renewing.before_its_end(entry, query, pass_on, listener, now)
+                return self._ready(entry, query, listener, now)
+            self._miss(query)
+            reply = None
+        return self.after(query, await pass_on(query)) if reply is None else reply
+
+    def _miss(self, query: Query) -> None:
+        counts = self._listener(query).counters
+        counts.requests.value += 1
+        counts.misses.value += 1
+        query.adds |= AD  # so that an upstream says whether it has checked
+
+    def _hit(self, entry: Entry, listener: Listener) -> None:
+        entry.used = True
+        listener.counters.requests.value += 1
+        listener.counters.hits[entry.kind].value += 1
 
     def take(self, query: Query, reply: Reply, listener: Listener, now: float) -> Reply:
         """Return a reply from behind as the client gets it, and keep it if it may be.
@@ -258,6 +288,8 @@ class Cache:
             entry.reply.expires = end
 
     def _listener(self, query: Query) -> Listener:
+        if len(self.listeners) == 1:
+            return self.listeners[0]
         host, port = query.client.local()
         return self._by_place.get((host, port)) or self._by_place.get(("", port)) or self.listeners[0]
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from kubedns.corefile.readers import format_duration
 from kubedns.log import plugin_log
 from kubedns.plugin.contract import ResolveError, Settings
+from kubedns.plugin.straight import Straight
 from kubedns.wire.name import text
 from kubedns.wire.numbers import type_text
 from plugins.errors.options import Options, read_options
@@ -29,7 +30,7 @@ def setup(directive: Directive, _: ServerBlock) -> Errors:
     return Errors(read_options(directive))
 
 
-class Errors:
+class Errors(Straight):
     """Logs the ResolveErrors of all plugins behind it, and hands them on."""
 
     cacheable = heeds_denials = True
@@ -43,9 +44,13 @@ class Errors:
         try:
             return await pass_on(query)
         except ResolveError as error:
-            if str(error):
-                self._record(query, error)
+            self.failed(query, error)
             raise
+
+    def failed(self, query: Query, error: ResolveError) -> None:
+        """Log an error that has a text."""
+        if str(error):
+            self._record(query, error)
 
     async def stop(self) -> None:
         """Say at once what was counted; errors of queries still under way are logged one by one."""

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from kubedns.plugin.contract import ResolveError
+from kubedns.plugin.straight import Suspends
 from kubedns.upstream.address import Address
 from kubedns.upstream.nameserver import NameServer
 from kubedns.wire.name import ROOT, is_within
@@ -20,11 +22,11 @@ from plugins.forward.options import read_options
 PROTOCOLS = {"tls": None, "https": "http/1.1"}  # what is spoken inside TLS
 
 if TYPE_CHECKING:
-    import asyncio
     from collections.abc import Callable, Sequence
 
     from kubedns.corefile.values import Directive
     from kubedns.plugin.contract import Next, ServerBlock, Shared
+    from kubedns.plugin.straight import Waiter
     from kubedns.wire.query import Query
     from kubedns.wire.reply import Reply
     from plugins.forward.destinations import Destination
@@ -52,15 +54,23 @@ class Forward:
         for rule in self.rules:
             if not (rule.takes_all or rule.serves(query.name)):
                 continue
-            rule.concurrent += 1
-            try:
-                reply = await rule.asked(query)
-            finally:
-                rule.concurrent -= 1
+            waiter: asyncio.Future[Reply] = asyncio.Future()
+            rule.ask(query, waiter)
+            reply = await waiter
             if rule is self.rules[-1] or not rule.leaves(reply):
                 return reply
         reply = await pass_on(query)
         return reply.alone() if reply.speaks_for else reply
+
+    def ask(self, query: Query, waiter: Waiter) -> None:
+        """As resolve, where one line alone has a say; raises Suspends otherwise, and ResolveError."""
+        for rule in self.rules:
+            if rule.takes_all or rule.serves(query.name):
+                if rule.may_leave and rule is not self.rules[-1]:
+                    break
+                rule.ask(query, waiter)
+                return
+        raise Suspends
 
 
 class Rule:
@@ -72,10 +82,11 @@ class Rule:
         self._version = 0
         self._servers: tuple[NameServer, ...] = ()
         self._turn = 0
-        self.concurrent = 0  # queries that wait
+        self.may_leave = bool(options.next) or options.next_on_nodata
         self.takes_all = options.zone == ROOT and not options.excepted
         self._most = options.max_concurrent
-        self.flights: dict[str, dict[bytes, Flight]] = {"udp": {}, "tcp": {}}
+        self._by_udp: dict[bytes, Flight] = {}  # under way, by message, of clients that asked over UDP
+        self._by_tcp: dict[bytes, Flight] = {}
         self.order = self._policy(options.policy)
         self._course = Course(
             self.order,
@@ -99,6 +110,11 @@ class Rule:
             self._servers = tuple(found.values())
         return self._servers
 
+    @property
+    def under_way(self) -> int:
+        """How many questions wait for a reply; equal ones are one."""
+        return len(self._by_udp) + len(self._by_tcp)
+
     def serves(self, wire: bytes) -> bool:
         """Tell whether a name is in the zone and not excepted; the zone's own name can't be."""
         zone = self.options.zone
@@ -113,17 +129,20 @@ class Rule:
             options.next_on_nodata and reply.rcode == Rcode.NOERROR and not reply.answer
         )
 
-    def asked(self, query: Query) -> asyncio.Future[Reply]:
-        """Return the reply to come, that of all who ask the same now; raises ResolveError."""
-        if self.concurrent > self._most > 0:
+    def ask(self, query: Query, waiter: Waiter) -> None:
+        """Have a waiter told, with all who ask the same now; raises ResolveError."""
+        course = self._course
+        if course.concurrent >= self._most > 0:
             metrics.rejects.value += 1
             raise ResolveError(f"concurrent queries exceeded maximum {self._most}", Rcode.REFUSED)
-        flights = self.flights[query.client.transport]
+        course.concurrent += 1
+        udp = query.client.transport == "udp"
+        flights = self._by_udp if udp else self._by_tcp
         message = message_of(query)
         flight = flights.get(message)
         if flight is None:
-            flight = flights[message] = Flight(self._course, query, message, flights)
-        return flight.joined()
+            flight = flights[message] = Flight(course, query, message, flights, udp=course.goes_by_udp(udp))
+        flight.waiters.append(waiter)
 
     def _policy(self, policy: str) -> Callable[[], Sequence[NameServer]]:
         alone = self.servers

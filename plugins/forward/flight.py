@@ -22,6 +22,7 @@ from plugins.forward import metrics
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
 
+    from kubedns.plugin.straight import Waiter
     from kubedns.upstream.nameserver import NameServer
     from kubedns.wire.query import Query
 
@@ -33,10 +34,20 @@ FORMERR = Reply(rcode=Rcode.FORMERR, suffix=ROOT)
 class Course:
     """What a `forward` line says about trying: shared by all its flights.
 
-    `most_attempts` 0 is any number; `max_fails` 0 means that no name server is ever down.
+    `most_attempts` 0 is any number; `max_fails` 0 means that no name server is ever down. `concurrent` are the queries
+    that wait for any of its flights.
     """
 
-    __slots__ = ("failfast", "failover", "max_fails", "most_attempts", "order", "prefer_udp", "stream_only")
+    __slots__ = (
+        "concurrent",
+        "failfast",
+        "failover",
+        "max_fails",
+        "most_attempts",
+        "order",
+        "prefer_udp",
+        "stream_only",
+    )
 
     def __init__(  # noqa: PLR0913 - one argument for each option
         self,
@@ -57,10 +68,11 @@ class Course:
         self.failfast = failfast
         self.prefer_udp = prefer_udp and not force_tcp
         self.stream_only = force_tcp
+        self.concurrent = 0
 
-    def udp(self, query: Query) -> bool:
+    def goes_by_udp(self, came: bool) -> bool:  # noqa: FBT001 - the one thing it depends on
         """Tell whether a query goes on over UDP: by default as it came."""
-        return not self.stream_only and (self.prefer_udp or query.client.transport == "udp")
+        return not self.stream_only and (came or self.prefer_udp)
 
 
 class Flight:
@@ -75,24 +87,23 @@ class Flight:
     _error: UpstreamError | None = None
     _reply: Reply | None = None  # the best so far
 
-    def __init__(self, course: Course, query: Query, message: bytes, flights: dict[bytes, Flight]) -> None:
-        """`flights` are those under way, by message; this one leaves them at its end."""
+    def __init__(
+        self, course: Course, query: Query, message: bytes, flights: dict[bytes, Flight], *, udp: bool
+    ) -> None:
+        """`flights` are those under way, by message; this one leaves them at its end.
+
+        `waiters` are to be added before the next turn of the loop.
+        """
         self.message = message
         self.question = query.question
-        self._waiters: list[asyncio.Future[Reply]] = []
+        self.waiters: list[Waiter] = []
         self._course = course
         self._flights = flights
         self._query = query
-        self._udp = course.udp(query)
+        self._udp = udp
         self._servers = course.order()
         self._began = now = time.monotonic()
         self._try(now)
-
-    def joined(self) -> asyncio.Future[Reply]:
-        """Return the reply to come, for one more who asks."""
-        waiter: asyncio.Future[Reply] = asyncio.Future()
-        self._waiters.append(waiter)
-        return waiter
 
     def answered(self, octets: bytes) -> None:
         """Take a reply; one that is longer than the client takes over UDP is as good as none of its records."""
@@ -127,7 +138,7 @@ class Flight:
             server.health.suspect()
         self._error = error
         self._attempts += 1
-        if self._last_chance or all(waiter.done() for waiter in self._waiters):
+        if self._last_chance or all(waiter.done() for waiter in self.waiters):
             self._give_up()
         elif not self._most and self._attempts >= 2 * len(self._servers):
             asyncio.get_running_loop().call_later(PAUSE, self._try_again)
@@ -179,7 +190,9 @@ class Flight:
 
     def _end(self, reply: Reply | None) -> None:
         self._flights.pop(self.message, None)
-        for waiter in self._waiters:
+        waiters = self.waiters
+        self._course.concurrent -= len(waiters)
+        for waiter in waiters:
             if not waiter.done():
                 if reply is None:
                     waiter.set_exception(ResolveError(str(self._error or "no healthy proxies")))
@@ -190,7 +203,7 @@ class Flight:
 def message_of(query: Query) -> bytes:
     """Return a query as it came, behind its ID: letters, flags, EDNS with all options."""
     edns = query.edns
-    head = query.flags.to_bytes(2, "big")
+    head = (query.flags | query.adds).to_bytes(2, "big")
     if edns is None:
         return head + ONE_QUESTION + query.question
     opt = opt_record(edns.size, 0, edns.flags, write_options(edns.options))

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from kubedns.answers.table import Answers, Table
 from kubedns.plugin.interfaces import local_addresses
+from kubedns.plugin.straight import Straight, Suspends
 from kubedns.plugin.zones import Fallthrough, Zones
 from kubedns.wire.name import ROOT, is_within, labels
 from kubedns.wire.numbers import AA, TC, Rcode, RRClass, RRType
@@ -43,7 +44,7 @@ def setup(directive: Directive, block: ServerBlock) -> Kubernetes:
     return Kubernetes(options, open_cluster(options, block, directive), own)
 
 
-class Kubernetes:
+class Kubernetes(Straight):
     """The plugin: finds a name's zone, and keeps what has been compiled for it until its data changes."""
 
     cacheable = heeds_denials = True
@@ -63,7 +64,7 @@ class Kubernetes:
         """Tell whether the whole cluster has been read once."""
         return self._index.synced
 
-    async def resolve(self, query: Query, pass_on: Next) -> Reply:
+    def before(self, query: Query) -> Reply | None:
         """Answer from what is compiled, else from the index; names of other zones are the next plugin's."""
         answers = self._table.get(query.name)
         if answers is not None:
@@ -77,19 +78,32 @@ class Kubernetes:
                 return reply
         zone = self._zones.longest(query.name)
         if zone is None:
-            return await pass_on(query)
+            return None
         found = self._look_up(zone, query, answers)
         if isinstance(found, Reply):
             return found
-        if isinstance(found, Aliases):
-            return await self._follow(zone, query, found)
-        if query.name in self._fallthrough:
-            absent = zone.absence(query.labels, found)  # while others are asked, a name may come
-            reply = await pass_on(query)
-            return reply.replaced(validity=reply.validity.joined(absent))
+        if isinstance(found, Aliases) or query.name in self._fallthrough:
+            raise Suspends
         if not self._index.synced:
             return zone.failure()
         return self._deny(zone, query, found)
+
+    async def resolve(self, query: Query, pass_on: Next) -> Reply:
+        """As `before`; ask for what aliases lead to, and leave what falls through to the next plugin."""
+        try:
+            reply = self.before(query)
+        except Suspends:
+            zone = self._zones.longest(query.name)
+            assert zone is not None  # noqa: S101 - else nothing had been found
+            found = self._look_up(zone, query, None)
+            if isinstance(found, Reply):
+                return found
+            if isinstance(found, Aliases):
+                return await self._follow(zone, query, found)
+            absent = zone.absence(query.labels, found)  # while others are asked, a name may come
+            reply = await pass_on(query)
+            return reply.replaced(validity=reply.validity.joined(absent))
+        return reply if reply is not None else await pass_on(query)
 
     def _look_up(self, zone: Zone, query: Query, answers: Answers | None) -> Found:
         """Return the reply from the index, kept for the next time where that is safe; Negative: no such name."""

@@ -6,6 +6,7 @@ from random import choices
 from typing import TYPE_CHECKING
 
 from kubedns.plugin.derived import Derived
+from kubedns.plugin.straight import Straight
 from kubedns.wire.numbers import RRType
 from plugins.loadbalance.options import read_options
 from plugins.loadbalance.turning import Run, Turning, preferred_runs, shuffled_runs, weighted_runs
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from kubedns.corefile.values import Directive
-    from kubedns.plugin.contract import Next, ServerBlock
+    from kubedns.plugin.contract import ServerBlock
     from kubedns.wire.query import Query
     from kubedns.wire.records import RR
     from kubedns.wire.reply import Reply
@@ -34,7 +35,7 @@ def setup(directive: Directive, block: ServerBlock) -> RoundRobin | Weighted:
     return RoundRobin(options.networks) if options.weights is None else Weighted(options)
 
 
-class RoundRobin:
+class RoundRobin(Straight):
     """Each order of the addresses is as likely as another, in every section of its own."""
 
     cacheable = heeds_denials = True
@@ -44,9 +45,8 @@ class RoundRobin:
         self._networks = networks
         self._kept: Derived[Reply] = Derived(MOST_KEPT)
 
-    async def resolve(self, query: Query, pass_on: Next) -> Reply:
+    def after(self, query: Query, reply: Reply) -> Reply:
         """Return a reply of which each sending has an order of its own; the one from behind stays as it is."""
-        reply = await pass_on(query)
         if max(reply.counts) < 2 or reply.rcode or query.rrtype in TRANSFERS:  # noqa: PLR2004 - one record has one order
             return reply
         made = self._kept.get(reply)
@@ -61,7 +61,7 @@ class RoundRobin:
         return preferred_runs(section, self._networks) if self._networks else shuffled_runs(section)
 
 
-class Weighted:
+class Weighted(Straight):
     """The first address is drawn by weight, and changes places with the one that stood there."""
 
     cacheable = heeds_denials = True
@@ -79,9 +79,8 @@ class Weighted:
         """Follow their file no longer."""
         await self._weights.stop()
 
-    async def resolve(self, query: Query, pass_on: Next) -> Reply:
+    def after(self, query: Query, reply: Reply) -> Reply:
         """As RoundRobin; for types that have no addresses, return the reply from behind itself."""
-        reply = await pass_on(query)
         answers, _, extras = reply.counts
         if answers < 2 and extras < 2:  # noqa: PLR2004 - one record has one order
             return reply

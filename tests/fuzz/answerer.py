@@ -44,10 +44,10 @@ class Answerer:
         except Exception as error:  # noqa: BLE001 - whatever escapes is what the fuzzer looks for
             asked.set_exception(error)
             return
-        if isinstance(reply, asyncio.Future):
-            reply.add_done_callback(lambda done: asked.set_result(done.result()))
-        else:
+        if reply is None or isinstance(reply, bytes):
             asked.set_result(reply)
+        else:
+            reply.add_done_callback(lambda done: asked.set_result(done.result()))
 
     async def _stop(self) -> None:
         for part in self._parts():

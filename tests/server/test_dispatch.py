@@ -88,7 +88,9 @@ def ask(
 ) -> bytes | None:
     dispatcher = Dispatcher("dns://:53", blocks, stepped.stepper, any_class=any_class)
     reply = stepped.call(lambda: dispatcher.answer(message, client, 0.0))
-    return stepped.wait(reply) if isinstance(reply, asyncio.Future) else reply
+    octets = stepped.wait(reply) if isinstance(reply, asyncio.Future) else reply
+    assert octets is None or isinstance(octets, bytes)
+    return octets
 
 
 def said(octets: bytes | None) -> str:

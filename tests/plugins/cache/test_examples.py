@@ -176,7 +176,7 @@ def test_14_ad_is_told_to_those_who_want_it() -> None:
             assert "AD" in (await caching.said(ask(edns=DO))).flags
 
     def reply_with_ad(query: Query) -> Reply:
-        assert query.flags & AD
+        assert query.adds & AD
         return message(query, "NOERROR AD / @ 60 A 192.0.2.1")
 
     run(told())

@@ -31,7 +31,7 @@ def test_17_prefetch() -> None:
         assert caching.asked == 2
         assert await caching.ttl(80) == 73
         assert [query.client.transport for query in caching.backend.asked] == ["udp", "tcp"]
-        assert all(query.flags & 0x20 for query in caching.backend.asked)
+        assert all((query.flags | query.adds) & 0x20 for query in caching.backend.asked)
         assert caching.counters.prefetches.value == 1
 
     run(told())

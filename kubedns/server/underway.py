@@ -1,0 +1,71 @@
+"""A query that waits for another server and is no coroutine: the callback that brings the reply tells the client."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from kubedns.server.chain import Step
+    from kubedns.server.dispatch import Asked, Dispatcher
+    from kubedns.wire.reply import Reply
+
+Outcome = TypeVar("Outcome")
+
+
+class Underway:
+    """The Later of a listener, and the Waiter of the plugin that asks. The stepper counts it as long as it waits."""
+
+    __slots__ = ("_asked", "_dispatcher", "_done", "_octets", "_step", "_tell")
+
+    def __init__(self, dispatcher: Dispatcher, asked: Asked, step: Step) -> None:
+        self._dispatcher = dispatcher
+        self._asked = asked
+        self._step = step
+        self._done = False
+        self._octets: bytes | None = None
+        self._tell: Callable[[Any], object] | None = None
+
+    def done(self) -> bool:
+        return self._done
+
+    def set_result(self, reply: Reply) -> None:
+        """Answer."""
+        self._finish(self._dispatcher.answered, reply)
+
+    def set_exception(self, error: Exception) -> None:
+        """Say that there is no answer."""
+        self._finish(self._dispatcher.failed, error)
+
+    def result(self) -> bytes | None:
+        return self._octets
+
+    def cancelled(self) -> bool:
+        return self._done and self._octets is None
+
+    def cancel(self) -> bool:
+        """Want to know no more."""
+        if self._done:
+            return False
+        self._end()
+        return True
+
+    def add_done_callback(self, tell: Callable[[Any], object]) -> None:
+        """Have one function called with this object, as soon as it is done."""
+        self._tell = tell
+        if self._done:
+            tell(self)
+
+    def _finish(self, compose: Callable[[Asked, Step, Outcome], bytes], outcome: Outcome) -> None:
+        try:
+            self._octets = compose(self._asked, self._step, outcome)
+        except Exception as error:  # noqa: BLE001 - an observer's; whoever brings a reply has others to bring
+            self._dispatcher.panics.record(error)
+        self._end()
+
+    def _end(self) -> None:
+        self._done = True
+        if self._tell is not None:
+            self._tell(self)
+        self._dispatcher.stepper.left()
