@@ -125,7 +125,7 @@ class Index:
         return token
 
     def address_token(self, address: bytes) -> Token:
-        """Return the token of an address, or of nothing having it: all that has it, and their namespaces."""
+        """Return the token of an address, or of nothing having it: of what has it, its names and namespaces."""
         token = self._address_tokens.get(address)
         if token is None:
             if len(self._address_tokens) >= MOST_ADDRESS_TOKENS or not self.has_address(address):
@@ -246,7 +246,7 @@ class Index:
         _move(self._slices_of, _service_keys(old), _service_keys(new), old, new)
         for touched in _service_keys(old) | _service_keys(new):
             self._flip_service(touched)
-        self._flip_addresses(_slice_addresses(old) | _slice_addresses(new))
+        self._flip_addresses(_changed_addresses(old, new))
         counts = old is None or new is None or self._served(old) != self._served(new)
         self._changed("EndpointSlice", key, new, counts=counts)
         return True
@@ -281,8 +281,8 @@ class Index:
     def _served(self, held: EndpointSlice) -> object:
         """Return what of a slice counts for the serial."""
         if self._zones_count:
-            return held.ports, [(one.text, one.hostname, one.zone) for one in held.endpoints]
-        return held.ports, [(one.text, one.hostname) for one in held.endpoints]
+            return held.ports, [(one.address, one.spelling, one.hostname, one.zone) for one in held.endpoints]
+        return held.ports, [(one.address, one.spelling, one.hostname) for one in held.endpoints]
 
     def _flip_namespace(self, name: str) -> None:
         for service in self._services.values():
@@ -351,7 +351,13 @@ def _move(
     """Take `old` out of a map from where it was, and put `new` where it is."""
     for place in before | after:
         held = places.get(place)
-        rest = [] if held is None or held is old else [one for one in _members(held) if one is not old]
+        if held is None or held is old:  # nearly always
+            if new is not None and place in after:
+                places[place] = new
+            else:
+                del places[place]
+            continue
+        rest = [one for one in _members(held) if one is not old]
         if new is not None and place in after:
             rest.append(new)
         if len(rest) > 1:
@@ -370,6 +376,17 @@ def _service_addresses(service: Service | None) -> set[bytes]:
 
 def _slice_addresses(held: EndpointSlice | None) -> set[bytes]:
     return set() if held is None else {one.address for one in held.endpoints if isinstance(one.address, bytes)}
+
+
+def _changed_addresses(old: EndpointSlice | None, new: EndpointSlice | None) -> set[bytes]:
+    """Return the addresses that a slice's change says something new of."""
+    before, after = _slice_addresses(old), _slice_addresses(new)
+    if old is None or new is None or old.service != new.service:
+        return before | after
+    if len(before) < len(old.endpoints) or len(after) < len(new.endpoints):
+        return before | after  # endpoints of one address are named in their order, which no set tells
+    differing = set(old.endpoints).symmetric_difference(new.endpoints)
+    return {one.address for one in differing if isinstance(one.address, bytes)}
 
 
 def _service_keys(held: EndpointSlice | None) -> set[Key]:

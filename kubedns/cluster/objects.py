@@ -268,7 +268,8 @@ def endpoint(address: str, hostname: str = "", target: str = "", zone: str = "")
     octets = pack_address(address)
     if octets is None:
         return Endpoint(address, hostname, target, zone)
-    return Endpoint(octets, hostname, target, zone, "" if address_text(octets) == address else address)
+    usual = ":" not in address or address_text(octets) == address  # an IPv4 address has one spelling alone
+    return Endpoint(octets, hostname, target, zone, "" if usual else address)
 
 
 def _present(values: Iterable[str | None]) -> tuple[str, ...]:

@@ -178,6 +178,21 @@ def test_what_is_not_there_changes_when_it_comes_and_not_whenever_something_does
     assert all(token.stale for token in asked)
 
 
+def test_of_a_slice_s_endpoints_those_that_stay_as_they_are_are_not_touched() -> None:
+    stays, goes = Endpoint(A, "h"), Endpoint(B)
+    index, _ = index_of(WEB, EndpointSlice("default", "web-x", "web", endpoints=(stays, goes)))
+    kept, gone = index.address_token(A), index.address_token(B)
+    index.upsert(EndpointSlice("default", "web-x", "web", endpoints=(stays,)))
+    assert (kept.stale, gone.stale) == (False, True)
+    twice = (stays, Endpoint(A, "i"))
+    for endpoints in (twice, twice[::-1]):
+        index.upsert(EndpointSlice("default", "web-x", "web", endpoints=endpoints))
+        assert kept.stale
+        kept = index.address_token(A)
+    index.upsert(EndpointSlice("default", "web-x", "other", endpoints=twice[::-1]))
+    assert kept.stale
+
+
 def test_a_namespace_is_a_change_of_all_that_is_not_there() -> None:
     index, _ = index_of(WEB)
     asked = [index.service_token("late", "web"), index.address_token(C), index.namespaces_token()]
@@ -247,8 +262,11 @@ def views(index: Index) -> dict[Any, Any]:
         for text in ("10.0.0.1", "10.0.0.2", "None"):
             found["pod", namespace, text] = index.pod(namespace, text), index.has_namespace(namespace)
     for octets in (A, B, C):
-        services, endpoints = list(index.services_by_ip(octets)), list(index.endpoints_by_ip(octets))
-        users = [one.namespace for one in services] + [held.namespace for held, _ in endpoints]
+        services = list(index.services_by_ip(octets))
+        endpoints = [
+            (held.namespace, held.name, held.service, endpoint) for held, endpoint in index.endpoints_by_ip(octets)
+        ]
+        users = [one.namespace for one in services] + [namespace for namespace, *_ in endpoints]
         found["address", octets] = services, endpoints, [index.has_namespace(name) for name in users]
     found["namespaces",] = sorted(index.namespaces)
     return found
