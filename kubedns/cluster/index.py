@@ -239,6 +239,8 @@ class Index:
         return True
 
     def _put_slice(self, key: Key, new: EndpointSlice | None) -> bool:
+        if new is not None:
+            new = _sharing(self._slices.get(key), new)
         old = _exchange(self._slices, key, new)
         if old == new:
             return False
@@ -333,6 +335,19 @@ def _exchange(objects: dict[Key, _Held], key: Key, new: _Held | None) -> _Held |
     elif old != new:  # an equal one stays out: the maps hold the old one by identity
         objects[key] = new
     return old
+
+
+def _sharing(old: EndpointSlice | None, new: EndpointSlice) -> EndpointSlice:
+    """Return a slice with the endpoints of the one before it where they are equal.
+
+    The map of slices by address has those of the first as its keys for as long as something has the address: with each
+    slice's change it would come to hold every address twice.
+    """
+    if old is None or not old.endpoints:
+        return new
+    held = {one: one for one in old.endpoints}
+    endpoints = tuple(held.get(one, one) for one in new.endpoints)
+    return EndpointSlice(new.namespace, old.name, new.service, new.ports, endpoints)
 
 
 def _members(held: _Held | tuple[_Held, ...] | None) -> Iterator[_Held]:

@@ -193,6 +193,18 @@ def test_of_a_slice_s_endpoints_those_that_stay_as_they_are_are_not_touched() ->
     assert kept.stale
 
 
+def test_a_slice_that_changes_keeps_what_stays() -> None:
+    """The map of addresses holds those that came first; equal ones beside them would be held twice."""
+    first = Endpoint(bytes(A), "h")
+    index, _ = index_of(WEB, EndpointSlice("default", "web-x", "web", endpoints=(first,)))
+    changed = EndpointSlice("default", "web-x", "web", endpoints=(Endpoint(bytes([*B])), Endpoint(bytes([*A]), "h")))
+    assert index.upsert(changed)
+    [held] = index.slices("default", "web")
+    assert held == changed
+    assert held.endpoints[1] is first
+    assert not index.upsert(changed)
+
+
 def test_a_namespace_is_a_change_of_all_that_is_not_there() -> None:
     index, _ = index_of(WEB)
     asked = [index.service_token("late", "web"), index.address_token(C), index.namespaces_token()]
