@@ -37,6 +37,8 @@ class Reply:
 
     __slots__ = (
         "_bodies",
+        "_body",
+        "_size",
         "denies",
         "edns",
         "expires",
@@ -78,7 +80,9 @@ class Reply:
         self.siblings: Siblings | None = None
         self.expires = 0.0
         self.serial: Serial | None = None
-        self._bodies: dict[int, Body] = {}
+        self._bodies: dict[int, Body] | None = None if suffix is None else {}  # by the size of the question's name
+        self._body: Body | None = None  # for the only name that it answers, of so many octets
+        self._size = 0
 
     @property
     def turns(self) -> bool:
@@ -149,11 +153,14 @@ class Reply:
             typed = query.question[-4 - len(self.zone) : -4]
             if typed.lower() == self.zone:  # an unusual spelling: not worth keeping
                 return compose(self.sections, query.name, size, typed)
-        body = self._bodies.get(size)
-        if body is None:
-            body = compose(self.sections, self.suffix or query.name, size)
-            self._bodies[size] = body
-        return body
+        if self._bodies is not None:
+            body = self._bodies.get(size)
+            if body is None:
+                body = self._bodies[size] = compose(self.sections, self.suffix or query.name, size)
+            return body
+        if self._body is None or self._size != size:  # a dictionary for one name would be larger than the reply
+            self._body, self._size = compose(self.sections, query.name, size), size
+        return self._body
 
     def octets(self, query: Query) -> bytes:
         """Return the message for this query, cut to what its client takes; TC where a record was left out.
