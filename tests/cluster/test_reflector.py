@@ -11,6 +11,7 @@ from kubedns.cluster.reading import Filters
 from kubedns.cluster.selector import parse_selector
 from kubedns.cluster.selfcheck import check
 from tests.cluster.following import (
+    CALM,
     FAST,
     contents,
     endpoint_slice,
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from kubedns.cluster.backoff import Timings
     from kubedns.cluster.reflector import Reflector
     from tests.cluster.following import Followed, Raw
     from tests.fakes.apiserver import APIServer
@@ -221,7 +223,7 @@ def test_what_changes_during_a_self_check_is_no_difference(api: APIServer, kubec
         async with following(kubeconfig) as followed:
             await followed.until(lambda: api.watches() == 4)
             one = reflector(followed, "services")
-            running = asyncio.create_task(check(one, followed.index, 0.1))
+            running = asyncio.create_task(check(one, followed.index, 1.0))
             while not running.done():
                 api.put(service("s1", f"10.96.9.{time.monotonic_ns() % 250}"), service("s5", "10.96.0.5"))
                 api.delete("services", "s3", "default")
@@ -236,7 +238,7 @@ def test_what_changes_during_a_self_check_is_no_difference(api: APIServer, kubec
 def test_self_checks_come_by_themselves_and_say_what_they_found(api: APIServer, kubeconfig: Path) -> None:
     async def scenario() -> None:
         api.put(*some_objects(3))
-        async with following(kubeconfig, replace(FAST, check=0.2, settle=0.02)) as followed:
+        async with following(kubeconfig, replace(CALM, check=0.2, settle=0.02)) as followed:
             await followed.until(lambda: api.watches() == 4)
             api.put(namespace("missed"), announce=0)
             await followed.until(lambda: followed.index.has_namespace("missed"))
@@ -248,24 +250,24 @@ def test_self_checks_come_by_themselves_and_say_what_they_found(api: APIServer, 
 
 
 @pytest.mark.parametrize(
-    ("breaks", "line"),
+    ("breaks", "line", "timings"),
     [
-        (lambda api: api.refuse(), "connection refused"),
-        (lambda api: api.fail("status", code=503, count=None), "(503)"),
-        (lambda api: api.fail("close", count=None), "Server disconnected"),
-        (lambda api: api.fail("silence", count=None), "no reply within 0.6 s"),
-        (lambda api: api.fail("html", code=502, count=None), "a reply that is not the API's (502)"),
-        (lambda api: api.fail("mute", verb="watch", count=None), ""),
+        (lambda api: api.refuse(), "connection refused", CALM),
+        (lambda api: api.fail("status", code=503, count=None), "(503)", CALM),
+        (lambda api: api.fail("close", count=None), "Server disconnected", CALM),
+        (lambda api: api.fail("silence", count=None), "no reply within 0.6 s", replace(CALM, answer=0.6)),
+        (lambda api: api.fail("html", code=502, count=None), "a reply that is not the API's (502)", CALM),
+        (lambda api: api.fail("mute", verb="watch", count=None), "", replace(CALM, silence=0.8)),
     ],
     ids=["refused", "503", "close", "silence", "html", "mute"],
 )
 def test_a_line_for_a_change_of_state_and_few_requests(
-    api: APIServer, kubeconfig: Path, breaks: Callable[[APIServer], None], line: str
+    api: APIServer, kubeconfig: Path, breaks: Callable[[APIServer], None], line: str, timings: Timings
 ) -> None:
     async def scenario() -> None:
         objects = some_objects(3)
         api.put(*objects)
-        async with following(kubeconfig) as followed:
+        async with following(kubeconfig, timings) as followed:
             await followed.until(lambda: api.watches() == 4)
             await asyncio.sleep(FAST.short)
             breaks(api)
@@ -332,7 +334,7 @@ def test_a_server_that_is_frozen(api: APIServer, kubeconfig: Path) -> None:
     async def scenario() -> None:
         objects = some_objects(3)
         api.put(*objects)
-        async with following(kubeconfig) as followed:
+        async with following(kubeconfig, FAST) as followed:
             await followed.until(lambda: api.watches() == 4)
             api.pause()
             await asyncio.sleep(FAST.silence + FAST.connect)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.cluster.following import endpoint_slice, following, namespace, pod, run, service, some_objects
+from tests.cluster.following import FAST, endpoint_slice, following, namespace, pod, run, service, some_objects
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -139,7 +139,7 @@ def test_nothing_is_wrong_for_long(api: APIServer, kubeconfig: Path, case: Case)
     async def scenario() -> None:
         objects = some_objects(8)
         api.put(*objects)
-        async with following(kubeconfig) as followed:
+        async with following(kubeconfig, FAST) as followed:
             await followed.until(lambda: api.watches() == 4)
             await asyncio.sleep(0.12)
             before = api.count()
