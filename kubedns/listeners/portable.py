@@ -9,8 +9,9 @@ import socket
 import sys
 from struct import Struct
 
+from kubedns.libc import BATCH
 from kubedns.listeners.counters import UdpCounters
-from kubedns.listeners.mmsg import BATCH, IPV4, IPV6, is_link_local
+from kubedns.listeners.mmsg import IPV4, IPV6, is_link_local
 
 # The option that asks for a datagram's destination (level, option), and the type of the control message that tells it.
 IPV4_PKTINFO: int = {"linux": 8, "darwin": 26}.get(sys.platform, getattr(socket, "IP_PKTINFO", 0))  # 0: none

@@ -8,9 +8,10 @@ from collections.abc import Callable
 from functools import partial
 from typing import Protocol
 
+from kubedns.libc import BATCH
 from kubedns.listeners import Answer, Later, ReadyReplies
 from kubedns.listeners.counters import UdpCounters
-from kubedns.listeners.mmsg import BATCH, IPV4, IPV6, Receiver, Sender, usable
+from kubedns.listeners.mmsg import IPV4, IPV6, Receiver, Sender, usable
 from kubedns.listeners.portable import PortableReceiver, PortableSender
 from kubedns.log import server_log
 
@@ -75,6 +76,7 @@ class UdpListener:
         """Take the socket, which stays open until close(). `portable`: do without recvmmsg even where it is."""
         sock.settimeout(0)
         self.sock = sock
+        self._both = sock.family == socket.AF_INET6  # families, or IPv6 alone
         self.answer = answer
         self.ready = ReadyReplies()
         self.counters = UdpCounters()
@@ -150,14 +152,13 @@ class UdpListener:
     def _readable(self) -> None:
         receive, send, ask = self._receiver.receive, self._sender.send, self._ask
         ipv4, ipv6 = self.ready
-        both = self.sock.family == socket.AF_INET6  # families, or IPv6 alone
         now = time.monotonic()
         for _ in range(BATCHES_A_WAKE_UP):
             datagrams, peers = receive()
             replies: list[bytes] = []
             answered: list[bytes] = []
             for datagram, peer in zip(datagrams, peers, strict=True):
-                ready = ipv6 if both and not peer.startswith(MAPPED, 8) else ipv4
+                ready = ipv6 if self._both and not peer.startswith(MAPPED, 8) else ipv4
                 reply = ready(datagram, now) or ask(datagram, peer, now)
                 if reply is not None:
                     replies.append(reply)

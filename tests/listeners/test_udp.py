@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from kubedns.libc import BATCH
 from kubedns.listeners.counters import UdpCounters
-from kubedns.listeners.mmsg import BATCH, IPV4, IPV6, Sender
+from kubedns.listeners.mmsg import IPV4, IPV6, Sender
 from kubedns.listeners.portable import PortableSender
 from kubedns.listeners.udp import UdpClient
 from kubedns.wire.client import Client
