@@ -19,6 +19,7 @@ from kubedns.wire.name import ROOT, name, suffixes
 from kubedns.wire.numbers import Rcode, RRClass, RRType
 from kubedns.wire.query import Query, parse_query
 from kubedns.wire.reply import Reply, bad_version
+from kubedns.wire.validity import NEVER
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -200,7 +201,7 @@ class Dispatcher:
             return self._drop(query, SERVFAIL)
         if entry.observe is not None:
             entry.observe(query, reply.rcode, 0 if reply in UNMADE else len(octets), perf_counter() - started)
-        if entry.keeping is not None:
+        if entry.keeping is not None and reply.lasting is not NEVER:
             shelf = self.shelves[query.client.transport, query.client.ipv6]
             self._wirecache.offer(shelf, message, query, reply, octets, entry.keeping)
         return octets

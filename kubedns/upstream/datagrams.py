@@ -15,12 +15,11 @@ from typing import TYPE_CHECKING
 
 from kubedns.upstream.address import connected, reason
 from kubedns.upstream.batches import BATCH, batches
-from kubedns.upstream.exchange import MOST_PENDING, BusyError, Match, UpstreamError, match
+from kubedns.upstream.exchange import MOST_PENDING, ONE, QR_SET, BusyError, Match, UpstreamError, match
 from kubedns.wire.numbers import HEADER_SIZE
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Iterator
 
     from kubedns.upstream.address import Address
     from kubedns.upstream.exchange import Exchange
@@ -48,6 +47,7 @@ class Datagrams:
         self._leaving: dict[_Socket, None] = {}  # those that replies may still come to
         self._closed = False
         self._turn: _Socket | None = None  # the one that this turn's queries leave by
+        self._opened = 0  # in this turn
         self._ticking: asyncio.TimerHandle | None = None
         self._sweeping: asyncio.TimerHandle | None = None
 
@@ -64,8 +64,6 @@ class Datagrams:
             except BusyError as error:
                 asyncio.get_running_loop().call_soon(exchange.failed, error)
                 return
-        else:
-            self.statistics.hits["udp"] += 1
         sock.put(exchange)
 
     def close(self) -> None:
@@ -91,9 +89,7 @@ class Datagrams:
         now = time.monotonic()
         if at < len(self._sockets):
             sock = self._sockets[at]
-            if sock.sent < MOST_QUERIES and not self._settings.over(sock.opened, sock.used, now):
-                self.statistics.hits["udp"] += 1
-            else:
+            if sock.sent >= MOST_QUERIES or self._settings.over(sock.opened, sock.used, now):
                 self._leave(self._sockets.pop(at))
                 sock = self._open(now)
         else:
@@ -110,6 +106,7 @@ class Datagrams:
         sock = _Socket(self, connected(self.address, self._settings.source), now)
         self._sockets.append(sock)
         self.statistics.misses["udp"] += 1
+        self._opened += 1
         sock.watch()
         if self._sweeping is None:
             self._sweeping = asyncio.get_running_loop().call_later(SWEEP, self._sweep)
@@ -118,7 +115,8 @@ class Datagrams:
     def _end_turn(self) -> None:
         sock, self._turn = self._turn, None
         if sock is not None:
-            sock.flush()
+            self.statistics.hits["udp"] += sock.flush() - self._opened
+        self._opened = 0
 
     def _leave(self, sock: _Socket) -> None:
         if sock.pending:
@@ -147,17 +145,16 @@ class Datagrams:
         self._sweeping = asyncio.get_running_loop().call_later(SWEEP, self._sweep) if waits else None
 
 
-def idents() -> Iterator[bytes]:
-    """Yield IDs that nobody can foresee, without end."""
-    while True:
-        drawn = os.urandom(RANDOM)
-        yield from [drawn[at : at + ID_SIZE] for at in range(0, RANDOM, ID_SIZE)]
+def idents() -> list[bytes]:
+    """Return some IDs that nobody can foresee."""
+    drawn = os.urandom(RANDOM)
+    return [drawn[at : at + ID_SIZE] for at in range(0, RANDOM, ID_SIZE)]
 
 
 class _Socket:
     """A connected socket, and by ID what was asked over it."""
 
-    __slots__ = ("_datagrams", "_draw", "_io", "_queue", "opened", "pending", "sent", "sock", "used")
+    __slots__ = ("_datagrams", "_idents", "_io", "_queue", "opened", "pending", "sent", "sock", "used")
 
     def __init__(self, datagrams: Datagrams, sock: socket.socket, now: float) -> None:
         """`opened` and `used` are monotonic seconds, `sent` counts queries."""
@@ -168,7 +165,7 @@ class _Socket:
         self._datagrams = datagrams
         self._io = batches()
         self._queue: list[bytes] = []
-        self._draw = idents().__next__
+        self._idents: list[bytes] = []
 
     def watch(self) -> None:
         """Have `readable` called from now on: anew after each error, as libuv stops watching at one (uv_poll_t)."""
@@ -178,16 +175,26 @@ class _Socket:
 
     def put(self, exchange: Exchange) -> None:
         """Take a query, to be sent by the next flush, under an ID that nobody can foresee."""
-        ident = self._draw()
-        while ident in self.pending:
-            ident = self._draw()
+        while True:
+            if not self._idents:
+                self._idents = idents()
+            ident = self._idents.pop()
+            if ident not in self.pending:
+                break
         self.pending[ident] = exchange
-        self.sent += 1
         self._queue.append(ident + exchange.message)
 
-    def flush(self) -> None:
-        """Send what is queued. An error that comes first belongs to what was sent before, which is known to be lost."""
+    def flush(self) -> int:
+        """Send what is queued; return how many queries that was.
+
+        An error that comes first belongs to what was sent before, which is known to be lost.
+        """
         queue, self._queue = self._queue, []
+        self.sent += len(queue)
+        self._send(queue)
+        return len(queue)
+
+    def _send(self, queue: list[bytes]) -> None:
         at, errors = 0, 0
         while at < len(queue):
             try:
@@ -221,7 +228,12 @@ class _Socket:
                 if exchange is None or len(octets) < HEADER_SIZE:
                     statistics.strays += 1
                     continue
-                found = match(octets, exchange.question)
+                question = exchange.question
+                if octets[2] >= QR_SET and octets[4:6] == ONE and octets.startswith(question, HEADER_SIZE):
+                    del pending[octets[:2]]  # as match() says, sooner
+                    exchange.answered(octets)
+                    continue
+                found = match(octets, question)
                 if found is Match.OTHER:
                     statistics.strays += 1
                     continue

@@ -8,6 +8,7 @@ from typing import Protocol
 from kubedns.wire.numbers import HEADER_SIZE
 
 ONE = b"\0\1"  # QDCOUNT
+QR_SET = 0x80  # in the header's third octet
 MOST_PENDING = 10_000  # queries that wait for one name server over UDP, and over TCP: some 3 KiB each
 QUESTION_FIXED = 4  # QTYPE and QCLASS
 
@@ -65,4 +66,4 @@ def match(octets: bytes, question: bytes) -> Match:
             or octets[name_end:end] != question[-QUESTION_FIXED:]
         ):
             return Match.OTHER
-    return Match.REPLY if octets[2] & 0x80 else Match.ODD
+    return Match.REPLY if octets[2] & QR_SET else Match.ODD

@@ -31,6 +31,7 @@ class NameServer:
         self.statistics = statistics_of(address.text)
         self.health = Health(settings.check, self.probe, self.statistics)
         self._tls = tls
+        self._read_timeout = settings.read_timeout
         self._datagrams = Datagrams(address, settings, self.statistics)
         kind = HttpsConnection if address.transport == "https" else None
         self._streams = Streams(address, settings, self.statistics, tls, kind)
@@ -38,7 +39,7 @@ class NameServer:
     def ask(self, exchange: Exchange, now: float, *, udp: bool) -> None:
         """Send a query, over UDP if that may be and this name server takes plain text."""
         self.statistics.requests += 1
-        exchange.deadline = now + self.settings.read_timeout
+        exchange.deadline = now + self._read_timeout
         if udp and self._tls is None:
             self._datagrams.ask(exchange)
         else:

@@ -4,57 +4,27 @@ The body stands behind the question of whoever asks: a pointer into the question
 client's own letters. So the octets go out as they are, but for TTLs, which all stand at known places.
 """
 
+from collections.abc import Sequence
 from struct import Struct
 from struct import error as StructError  # noqa: N812 - an exception, named as one
-from typing import NamedTuple, Self, TypeVar
+from typing import Self, TypeVar
 
-from kubedns.wire.compose import AT_QUESTION, POINTER_BITS, QUESTION_FIXED, Body, compose
-from kubedns.wire.edns import Edns, read_options
+from kubedns.wire.compose import AT_QUESTION, QUESTION_FIXED, Body, compose
+from kubedns.wire.edns import Edns
 from kubedns.wire.errors import WireError
-from kubedns.wire.name import MAXIMUM_LABEL, MAXIMUM_NAME, POINTER
-from kubedns.wire.numbers import CD, HEADER_SIZE, MINIMUM_UDP_SIZE, RCODE_MASK, RRType
+from kubedns.wire.numbers import CD, HEADER_SIZE, MINIMUM_UDP_SIZE, OPCODE_MASK, QR, RCODE_MASK
 from kubedns.wire.parse import KEPT_FLAGS, parse_reply, read_record
 from kubedns.wire.query import Query
-from kubedns.wire.records import COMPRESSED_NAMES, EXPANDED_NAMES, RR, write_serial
-from kubedns.wire.reply import COPIED, Reply
+from kubedns.wire.records import RR, write_serial
+from kubedns.wire.reply import COPIED, HIGHEST_HEADER_RCODE, Reply
 from kubedns.wire.validity import NEVER, Tally, Validity
+from kubedns.wire.walk import LONE, Layout, Unpackable, Walk, plain
 
-ONE_RECORD = b"\0\1\0\1\0\0\0\0"  # the counts: a question, an answer
-ONE_AND_OPT = b"\0\1\0\1\0\0\0\1"
-OPT = int(RRType.OPT)
 HEADER = Struct("!2x5H")  # flags and the four counts
-FIXED = Struct("!2HIH")  # TYPE, CLASS, TTL, RDLENGTH
-FIXED_SIZE = 10
 TTL_SIZE = 4
-TYPE_BEFORE = 4  # octets from a record's TYPE to its TTL
 SHORT = MINIMUM_UDP_SIZE - 64  # a message of so many octets fits every client, its OPT record included
-MOST_LAYOUTS = 4096
-SHARED_RECORDS = 16
-MOST_PLAIN = 256
-
 
 Packed = TypeVar("Packed", bound="PackedReply")
-
-
-class Layout(NamedTuple):
-    """Where the records of a body end, and where their TTLs stand, counted from the body's first octet."""
-
-    counts: tuple[int, int, int]
-    ends: tuple[int, ...]
-    ttls: tuple[int, ...]
-
-
-# Records of the question's own name, by their first octets: pointer, TYPE, CLASS.
-LONE = {
-    AT_QUESTION + b"\0\1\0\1": Layout((1, 0, 0), (16,), (6,)),  # A
-    AT_QUESTION + b"\0\x1c\0\1": Layout((1, 0, 0), (28,), (6,)),  # AAAA
-}
-_layouts: dict[tuple[object, ...], Layout] = {}  # replies have few shapes: those of short ones are shared
-_plain: dict[bytes, Edns] = {}  # OPT records without options and upper bits of an RCODE; upstreams send a few kinds
-
-
-class _Unpackable(Exception):  # noqa: N818 - no error: such a message is read record by record
-    """A message whose octets can't stand behind another question as they are."""
 
 
 class PackedReply(Reply):
@@ -126,19 +96,40 @@ class PackedReply(Reply):
         answer, authority, additional = sections
         return answer, authority, additional
 
-    def types(self, section: int) -> list[int]:
-        """Return the types of a section's records, in order; answer is 0, authority 1, additional 2."""
-        packed, counts = self._packed, self._layout.counts
-        first = sum(counts[:section])
-        return [
-            packed[place - TYPE_BEFORE] << 8 | packed[place - TYPE_BEFORE + 1]
-            for place in self._layout.ttls[first : first + counts[section]]
-        ]
+    def types(self, section: int) -> Sequence[int]:
+        """As a Reply's."""
+        return self._layout.types[section]
 
-    def starts_with(self, rrtype: int, rrclass: int) -> bool:
+    def starts_with(self, type_and_class: bytes) -> bool:
         """Tell whether the first record of the answer is of that type and class and the question's own name."""
-        head = AT_QUESTION + rrtype.to_bytes(2, "big") + rrclass.to_bytes(2, "big")
-        return self._layout.counts[0] > 0 and self._packed.startswith(head)
+        return self._packed.startswith(AT_QUESTION + type_and_class) and self._layout.counts[0] > 0
+
+    def octets(self, query: Query) -> bytes:
+        """As a Reply's; what is short and for the name itself leaves as it came."""
+        packed, question, edns = self._packed, query.question, query.edns
+        if (
+            (edns is not None and (edns.options or self.edns is not None))
+            or HEADER_SIZE + len(question) + len(packed) > SHORT
+            or query.name != self.name
+            or self.rcode > HIGHEST_HEADER_RCODE
+            or query.flags & OPCODE_MASK
+        ):
+            return super().octets(query)
+        flags = (QR | self.flags | self.rcode | query.flags & self.copied).to_bytes(2, "big")
+        if edns is None:
+            return b"".join((query.id, flags, self._layout.head, question, packed))
+        return b"".join((query.id, flags, self._layout.head_and_opt, question, packed, self._opt(edns)))
+
+    def is_like(self, ttl: int, flags: int) -> bool:
+        """Tell whether with_ttl would change nothing, of a reply with a record or none."""
+        least = self.least
+        return (
+            flags == self.flags
+            and (least is None or (least == ttl and len(self._layout.ttls) == 1))
+            and self.edns is None
+            and self.serial is None
+            and self.validity is NEVER
+        )
 
     def with_ttl(
         self,
@@ -240,8 +231,8 @@ def read_packed(octets: bytes, query: Query) -> UpstreamReply:
         flags, questions, *counts = HEADER.unpack_from(octets)
         if questions != 1 or not _echoes(octets[HEADER_SIZE:start], query):
             return _recomposed(octets, query)
-        walk = _Walk(octets, start, counts)
-    except _Unpackable:
+        walk = Walk(octets, start, counts)
+    except Unpackable:
         return _recomposed(octets, query)
     except (IndexError, StructError):
         raise WireError("cut short") from None
@@ -286,23 +277,25 @@ def _pack(reply: Reply, query: Query, kind: type[Packed]) -> Packed:
 
 
 def _lone(octets: bytes, start: int, query: Query, layout: Layout) -> UpstreamReply | None:
-    """Return the commonest reply at once: an address of the question's own name and at most a plain OPT record."""
-    counts, end = octets[4:HEADER_SIZE], start + layout.ends[0]
+    """Return the commonest replies at once: at most an address of the question's own name and a plain OPT record."""
+    counts, end = octets[4:HEADER_SIZE], start
+    if layout.ends:
+        end += layout.ends[0]
     edns = None
-    if counts == ONE_AND_OPT:
-        edns = _plain.get(octets[end:])
+    if counts == layout.head_and_opt:
+        edns = plain.get(octets[end:])
         if edns is None:
             return None
-    elif counts != ONE_RECORD or len(octets) != end:
+    elif counts != layout.head or len(octets) != end:
         return None
     packed = octets[start:end]
-    if octets[HEADER_SIZE:start] != query.question or packed[10] or packed[11] != end - start - 12:
+    if octets[HEADER_SIZE:start] != query.question or (packed and (packed[10] or packed[11] != end - start - 12)):
         return None
     return UpstreamReply(
         packed,
         layout,
         query.name,
-        least=int.from_bytes(packed[6:10], "big"),
+        least=int.from_bytes(packed[6:10], "big") if packed else None,
         rcode=octets[3] & RCODE_MASK,
         flags=(octets[2] << 8 | octets[3]) & (KEPT_FLAGS | CD),
         edns=edns,
@@ -325,122 +318,4 @@ def _echoes(echoed: bytes, query: Query) -> bool:
 def _layout_of(body: Body, name: bytes) -> Layout:
     """Return the places in a body that was composed for a name."""
     octets = bytes(HEADER_SIZE) + name + bytes(QUESTION_FIXED) + body.octets
-    return _Walk(octets, len(octets) - len(body.octets), body.counts, composed=True).layout()
-
-
-class _Walk:
-    """One way through the records of a message, every octet of a name looked at, nothing built."""
-
-    __slots__ = ("_counts", "_ends", "_known", "_octets", "_ttls", "edns", "end", "least", "rcode")
-
-    def __init__(
-        self, octets: bytes, start: int, counts: "list[int] | tuple[int, ...]", *, composed: bool = False
-    ) -> None:
-        """`end` is where the last record ends but for an OPT record; `rcode` the upper bits that one tells.
-
-        Raises IndexError or StructError where the message is cut short, WireError where it is otherwise wrong.
-        """
-        answer, authority, additional = counts
-        self._octets = octets
-        self._known: dict[int, int] | None = None
-        self._ends: list[int] = []
-        self._ttls: list[int] = []
-        self.edns: Edns | None = None
-        self.rcode = 0
-        ends, ttls = self._ends, self._ttls
-        total = answer + authority + additional
-        least = 1 << 32
-        at = start
-        for place in range(total):
-            owner = at
-            if octets[at] == POINTER and octets[at + 1] == HEADER_SIZE:
-                at += 2
-            else:
-                at = self._pass_name(at, pointers=True)
-            rrtype, rrclass, ttl, size = FIXED.unpack_from(octets, at)
-            end = at + FIXED_SIZE + size
-            if end > len(octets):
-                raise WireError("record cut short")
-            if rrtype == OPT and place >= answer + authority and not composed:
-                if place < total - 1:
-                    raise _Unpackable
-                self._read_opt(octets[owner:end], at - owner, rrclass, ttl)
-                additional -= 1
-                at = owner
-                break
-            if rrtype in EXPANDED_NAMES:
-                self._pass_rdata(at + FIXED_SIZE, end, rrtype)
-            ttls.append(at + TYPE_BEFORE - start)
-            ends.append(end - start)
-            least = min(least, ttl)
-            at = end
-        self._counts = (answer, authority, additional)
-        self.end = at
-        self.least = least if ends else None
-
-    def layout(self) -> Layout:
-        """Return the places of the records that were passed."""
-        places = (self._counts, tuple(self._ends), tuple(self._ttls))
-        shared = _layouts.get(places)  # a plain tuple finds its equal, and takes a third of the time to make
-        if shared is not None:
-            return shared
-        layout = Layout(*places)
-        if len(layout.ends) <= SHARED_RECORDS and len(_layouts) < MOST_LAYOUTS:
-            _layouts[layout] = layout
-        return layout
-
-    def _read_opt(self, record: bytes, owner_size: int, size: int, ttl: int) -> None:
-        self.rcode = ttl >> 24 << 4
-        edns = _plain.get(record)
-        if edns is None:
-            options = read_options(record[owner_size + FIXED_SIZE :])
-            edns = Edns(size, ttl >> 16 & 0xFF, ttl & 0xFFFF, options)
-            if not (options or self.rcode) and owner_size == 1 and len(_plain) < MOST_PLAIN:
-                _plain[record] = edns
-        self.edns = edns
-
-    def _pass_rdata(self, at: int, end: int, rrtype: int) -> None:
-        """Check the names in RDATA; where only some resolvers would follow a pointer it is not to go out."""
-        fixed, count = EXPANDED_NAMES[rrtype]
-        at += fixed
-        for _ in range(count):
-            at = self._pass_name(at, pointers=rrtype in COMPRESSED_NAMES)
-        if at > end:
-            raise WireError("name runs out of its record")
-
-    def _pass_name(self, at: int, *, pointers: bool) -> int:
-        """Return the offset behind a name, and note where its labels start: only there a pointer may lead.
-
-        Anything else it might lead to can change: header, TTLs, what stands behind.
-        """
-        octets, known = self._octets, self._known
-        if known is None:
-            known = self._known = self._question()
-        start, rest = at, 1
-        starts = []
-        while length := octets[at]:
-            if length <= MAXIMUM_LABEL:
-                starts.append(at)
-                at += length + 1
-            elif length >= POINTER:
-                found = known.get((length << 8 | octets[at + 1]) ^ POINTER_BITS)
-                if found is None or not pointers:
-                    raise _Unpackable
-                rest = found
-                break
-            else:
-                raise WireError("unknown label type")
-        if at - start + rest > MAXIMUM_NAME:
-            raise WireError("name of more than 255 octets")
-        for label in starts:
-            known[label] = at - label + rest
-        return at + 2 if length else at + 1
-
-    def _question(self) -> dict[int, int]:
-        """Return the octets of the name that starts at each label of the question's name."""
-        octets, at = self._octets, HEADER_SIZE
-        starts = [at]
-        while length := octets[at]:
-            at += length + 1
-            starts.append(at)
-        return {start: at + 1 - start for start in starts}
+    return Walk(octets, len(octets) - len(body.octets), body.counts, composed=True).layout()

@@ -44,7 +44,7 @@ class Query:
     `name` is lower-case wire octets; `question` is the question section as it came, to be echoed; `flags` is the
     header's second word; `edns` is None where no OPT record came. A plugin that changes a query makes another one.
     `lookup` asks the server that the query came to once more, for another name. `adds` are header bits that other
-    servers are to see beside the client's own.
+    servers are to see beside the client's own, `key` is what a cache knows the question by, once it has been asked.
     """
 
     __slots__ = (
@@ -54,6 +54,7 @@ class Query:
         "edns",
         "flags",
         "id",
+        "key",
         "lookup",
         "name",
         "question",
@@ -84,6 +85,7 @@ class Query:
         self._labels: list[bytes] | None = None
         self.lookup: Lookup | None = None
         self.adds = 0
+        self.key = b""
 
     @property
     def opcode(self) -> int:
@@ -122,6 +124,7 @@ class Query:
         asked.id, asked.flags, asked.question, asked.name = self.id, flags, self.question, self.name
         asked.rrtype, asked.rrclass, asked.client = self.rrtype, self.rrclass, client or self.client
         asked.edns, asked.size, asked.lookup = self.edns, self.size, self.lookup
+        asked.key = b""
         asked._labels, asked.adds = self._labels, self.adds  # noqa: SLF001 - one of its own kind
         return asked
 

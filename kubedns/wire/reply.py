@@ -131,6 +131,10 @@ class Reply:
         """Addresses of targets; never the OPT record, which is `edns`."""
         return self.sections[2]
 
+    def types(self, section: int) -> Sequence[int]:
+        """Return the types of a section's records, in order; answer is 0, authority 1, additional 2."""
+        return [rr.rrtype for rr in self.sections[section]]
+
     def replaced(self, *, validity: Validity | None = None, denies: bytes | None = None) -> Self:
         """Return the same reply with another validity, or denying other names."""
         made = copy(self)  # bodies are shared

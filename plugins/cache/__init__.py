@@ -12,6 +12,7 @@ from kubedns.wire.edns import DO
 from kubedns.wire.name import is_within, text
 from kubedns.wire.numbers import AA, AD, CD, Rcode
 from kubedns.wire.packed import pack
+from kubedns.wire.validity import NEVER
 from plugins.cache import counters
 from plugins.cache.aging import SLOTS, Aging
 from plugins.cache.judging import judge
@@ -81,6 +82,7 @@ class Cache(Straight):
         self.clock = clock
         self.wall = wall
         self._zones = Zones((zone, zone) for zone in options.zones)
+        self._disabled = {kind: Zones((zone, zone) for zone in zones) for kind, zones in options.disabled.items()}
         zones = ",".join(text(zone) for zone in options.zones)
         self.listeners = [Listener(server, zones) for server in servers or ("dns://:53",)]
         self._by_place = {_place(listener.labels.server): listener for listener in self.listeners}
@@ -154,15 +156,18 @@ class Cache(Straight):
         One from a source that tells when it changes is an entry until then, and of this configuration alone.
         """
         lasting = reply.lasting
-        if not (lasting.never or reply.flags & AD):
+        if lasting is not NEVER and not (lasting.never or reply.flags & AD):
             return self._take_lasting(query, reply, listener, now)
-        verdict = judge(query, reply, self.options, self.wall())
+        kind, seconds, answers = verdict = judge(query, reply, self.options, self.wall())
         packed = pack(reply, query)
-        if verdict.kind is not None and self._may_keep(query, verdict):
-            entry = Entry(_key(query), verdict.kind, packed, now, verdict.seconds)
-            entry.answers, entry.validity = verdict.answers, lasting
+        if kind is not None and self._may_keep(query, verdict):
+            entry = Entry(_key(query), kind, packed, now, seconds)
+            entry.answers, entry.validity = answers, lasting
             self._put(entry, packed.size, listener)
-        return packed.with_ttl(verdict.seconds, flags=packed.flags & ~(CD if _wants_ad(query) else CD | AD))
+        flags = packed.flags & ~(CD if _wants_ad(query) else CD | AD)
+        if packed.is_like(seconds, flags) and not query.flags & CD:
+            return packed
+        return packed.with_ttl(seconds, flags=flags)
 
     def fresh(self, query: Query, listener: Listener) -> Reply | None:
         """Return the reply of an entry that has not run out."""
@@ -221,8 +226,7 @@ class Cache(Straight):
         return reply
 
     def _may_keep(self, query: Query, verdict: Verdict) -> bool:
-        disabled = self.options.disabled[verdict.kind or SUCCESS]
-        return verdict.seconds > 0 and not any(is_within(query.name, zone) for zone in disabled)
+        return verdict.seconds > 0 and self._disabled[verdict.kind or SUCCESS].longest(query.name) is None
 
     def _put(self, entry: Entry, octets: int, listener: Listener) -> None:
         shelf = self.store.success if entry.kind == SUCCESS else self.store.denial
@@ -296,9 +300,13 @@ class Cache(Straight):
 
 def _key(query: Query) -> bytes:
     """Return all that a reply depends on: name, type, class, and whether signatures are wanted, or unchecked data."""
-    edns = query.edns
-    do = edns is not None and edns.flags & DO
-    return query.name + query.question[-4:] + KEY_FLAGS[(2 if do else 0) | (1 if query.flags & CD else 0)]
+    key = query.key
+    if not key:
+        edns = query.edns
+        do = edns is not None and edns.flags & DO
+        flags = KEY_FLAGS[(2 if do else 0) | (1 if query.flags & CD else 0)]
+        key = query.key = query.name + query.question[-4:] + flags
+    return key
 
 
 def _wants_ad(query: Query) -> bool:

@@ -5,17 +5,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from kubedns.wire.edns import DO
-from kubedns.wire.numbers import TC, Opcode, Option, Rcode, RRType
+from kubedns.wire.numbers import OPCODE_MASK, TC, Option, Rcode, RRType
 from kubedns.wire.packed import PackedReply
 from kubedns.wire.records import in_force
 from plugins.cache.options import DENIAL, SHORTEST, SUCCESS
 
 if TYPE_CHECKING:
+    from kubedns.wire.edns import Edns
     from kubedns.wire.query import Query
     from kubedns.wire.reply import Reply
     from plugins.cache.options import Options
 
-TRANSFERS = (RRType.AXFR, RRType.IXFR)
+TRANSFERS = (int(RRType.AXFR), int(RRType.IXFR))
 FAILURES = (Rcode.SERVFAIL, Rcode.NOTIMP)
 SCOPE = 3  # place of SCOPE PREFIX-LENGTH in an ECS option (RFC 7871 §6)
 
@@ -33,34 +34,37 @@ class Verdict(NamedTuple):
 
 def judge(query: Query, reply: Reply, options: Options, now: float) -> Verdict:
     """Return the verdict on a reply; `now` is in seconds since 1970 and judges signatures."""
-    success, denial = options.success, options.denial
-    answer, authority = types(reply, 0), types(reply, 1)
-    if query.opcode != Opcode.QUERY or query.rrtype in TRANSFERS or _out_of_date(reply, now):
+    success, edns, rcode = options.success, reply.edns, reply.rcode
+    if query.flags & OPCODE_MASK or query.rrtype in TRANSFERS:
         return Verdict(None, success.clamp(SHORTEST))
+    if edns is not None and edns.flags & DO and _out_of_date(reply, now):
+        return Verdict(None, success.clamp(SHORTEST))
+    if rcode or reply.flags & TC or (edns is not None and edns.options and _is_for_a_subnet(edns)):
+        return _judge_other(reply, options)
+    answer, authority = reply.types(0), reply.types(1)
+    if answer and answers(query, reply):
+        return Verdict(SUCCESS, success.clamp(least_ttl(reply)), answers=True)
+    if RRType.SOA in authority and (not answer or RRType.CNAME in answer):
+        return Verdict(DENIAL, options.denial.clamp(least_ttl(reply)))
+    if not answer:
+        return Verdict(SUCCESS, success.clamp(SHORTEST if RRType.NS in authority else least_ttl(reply)))
+    return Verdict(None, success.clamp(least_ttl(reply)))
+
+
+def _judge_other(reply: Reply, options: Options) -> Verdict:
+    """Judge a reply that has an RCODE, is cut, or is for some clients alone."""
     if reply.rcode in FAILURES:
         return Verdict(DENIAL, int(options.servfail))
-    if reply.rcode == Rcode.NXDOMAIN and not answer and RRType.SOA in authority and not reply.flags & TC:
-        return Verdict(DENIAL, denial.clamp(least_ttl(reply)))
-    if reply.rcode != Rcode.NOERROR:
-        return Verdict(None, success.clamp(SHORTEST))
-    if reply.flags & TC or _is_for_a_subnet(reply):
-        return Verdict(None, success.clamp(least_ttl(reply)))
-    if not answer:
-        if RRType.SOA in authority:
-            return Verdict(DENIAL, denial.clamp(least_ttl(reply)))
-        return Verdict(SUCCESS, success.clamp(SHORTEST if RRType.NS in authority else least_ttl(reply)))
-    if answers(query, reply):
-        return Verdict(SUCCESS, success.clamp(least_ttl(reply)), answers=True)
-    if RRType.CNAME in answer and RRType.SOA in authority:
-        return Verdict(DENIAL, denial.clamp(least_ttl(reply)))
-    return Verdict(None, success.clamp(least_ttl(reply)))
+    if reply.rcode == Rcode.NXDOMAIN and not reply.flags & TC and not reply.types(0) and RRType.SOA in reply.types(1):
+        return Verdict(DENIAL, options.denial.clamp(least_ttl(reply)))
+    return Verdict(None, options.success.clamp(SHORTEST if reply.rcode else least_ttl(reply)))
 
 
 def answers(query: Query, reply: Reply) -> bool:
     """Tell whether the answer section leads from the question's name, by CNAMEs, to a record of its type."""
     rrtype, rrclass = query.rrtype, query.rrclass
     if isinstance(reply, PackedReply):
-        if reply.starts_with(rrtype, rrclass):
+        if reply.starts_with(query.question[-4:]):
             return True
         answer = reply.read_sections()[0]
     else:
@@ -92,25 +96,16 @@ def least_ttl(reply: Reply) -> int:
     return SHORTEST if least is None else least
 
 
-def types(reply: Reply, section: int) -> list[int]:
-    """Return the types of a section's records."""
-    if isinstance(reply, PackedReply):
-        return reply.types(section)
-    return [rr.rrtype for rr in reply.sections[section]]
-
-
 def _out_of_date(reply: Reply, now: float) -> bool:
     """Tell whether a client that asked for signatures is given one that is not in force."""
-    if reply.edns is None or not reply.edns.flags & DO:
-        return False
-    if not any(RRType.RRSIG in types(reply, section) for section in range(3)):
+    if not any(RRType.RRSIG in reply.types(section) for section in range(3)):
         return False
     sections = reply.read_sections() if isinstance(reply, PackedReply) else reply.sections
     signatures = [rr for section in sections for rr in section if rr.rrtype == RRType.RRSIG]
     return any(not in_force(rr.rdata, int(now)) for rr in signatures)
 
 
-def _is_for_a_subnet(reply: Reply) -> bool:
+def _is_for_a_subnet(edns: Edns) -> bool:
     """Tell whether an upstream made its reply for the client's network alone (RFC 7871 §7.3.1)."""
-    subnet = None if reply.edns is None else reply.edns.option(Option.ECS)
+    subnet = edns.option(Option.ECS)
     return subnet is not None and len(subnet) > SCOPE and subnet[SCOPE] > 0

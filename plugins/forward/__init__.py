@@ -85,8 +85,6 @@ class Rule:
         self.may_leave = bool(options.next) or options.next_on_nodata
         self.takes_all = options.zone == ROOT and not options.excepted
         self._most = options.max_concurrent
-        self._by_udp: dict[bytes, Flight] = {}  # under way, by message, of clients that asked over UDP
-        self._by_tcp: dict[bytes, Flight] = {}
         self.order = self._policy(options.policy)
         self._course = Course(
             self.order,
@@ -97,6 +95,10 @@ class Rule:
             prefer_udp=options.prefer_udp,
             force_tcp=options.force_tcp,
         )
+        # By how the client asked: what is under way, by message, and whether that goes over UDP.
+        self._flights: dict[str, tuple[dict[bytes, Flight], bool]] = {
+            transport: ({}, self._course.goes_by_udp(transport)) for transport in ("udp", "tcp")
+        }
 
     @property
     def servers(self) -> tuple[NameServer, ...]:
@@ -113,7 +115,7 @@ class Rule:
     @property
     def under_way(self) -> int:
         """How many questions wait for a reply; equal ones are one."""
-        return len(self._by_udp) + len(self._by_tcp)
+        return sum(len(flights) for flights, _ in self._flights.values())
 
     def serves(self, wire: bytes) -> bool:
         """Tell whether a name is in the zone and not excepted; the zone's own name can't be."""
@@ -136,13 +138,13 @@ class Rule:
             metrics.rejects.value += 1
             raise ResolveError(f"concurrent queries exceeded maximum {self._most}", Rcode.REFUSED)
         course.concurrent += 1
-        udp = query.client.transport == "udp"
-        flights = self._by_udp if udp else self._by_tcp
+        flights, udp = self._flights[query.client.transport]
         message = message_of(query)
         flight = flights.get(message)
         if flight is None:
-            flight = flights[message] = Flight(course, query, message, flights, udp=course.goes_by_udp(udp))
-        flight.waiters.append(waiter)
+            flights[message] = Flight(course, query, message, flights, [waiter], udp=udp)
+        else:
+            flight.waiters.append(waiter)
 
     def _policy(self, policy: str) -> Callable[[], Sequence[NameServer]]:
         alone = self.servers

@@ -12,7 +12,7 @@ from kubedns.upstream.exchange import BusyError, UpstreamError
 from kubedns.wire.edns import opt_record, write_options
 from kubedns.wire.errors import WireError
 from kubedns.wire.name import ROOT
-from kubedns.wire.numbers import RCODE_MASK, TC, Rcode
+from kubedns.wire.numbers import MINIMUM_UDP_SIZE, RCODE_MASK, TC, Rcode
 from kubedns.wire.packed import read_packed
 from kubedns.wire.parse import KEPT_FLAGS
 from kubedns.wire.query import ONE_QUESTION, QUESTION_AND_OPT
@@ -70,9 +70,9 @@ class Course:
         self.stream_only = force_tcp
         self.concurrent = 0
 
-    def goes_by_udp(self, came: bool) -> bool:  # noqa: FBT001 - the one thing it depends on
-        """Tell whether a query goes on over UDP: by default as it came."""
-        return not self.stream_only and (came or self.prefer_udp)
+    def goes_by_udp(self, transport: str) -> bool:
+        """Tell whether a query that came over a transport goes on over UDP: by default as it came."""
+        return not self.stream_only and (transport == "udp" or self.prefer_udp)
 
 
 class Flight:
@@ -87,29 +87,40 @@ class Flight:
     _error: UpstreamError | None = None
     _reply: Reply | None = None  # the best so far
 
-    def __init__(
-        self, course: Course, query: Query, message: bytes, flights: dict[bytes, Flight], *, udp: bool
+    def __init__(  # noqa: PLR0913 - what is asked, how, and for whom
+        self,
+        course: Course,
+        query: Query,
+        message: bytes,
+        flights: dict[bytes, Flight],
+        waiters: list[Waiter],
+        *,
+        udp: bool,
     ) -> None:
-        """`flights` are those under way, by message; this one leaves them at its end.
-
-        `waiters` are to be added before the next turn of the loop.
-        """
+        """`flights` are those under way, by message: this one leaves them at its end. More waiters may come."""
         self.message = message
         self.question = query.question
-        self.waiters: list[Waiter] = []
+        self.waiters = waiters
         self._course = course
         self._flights = flights
         self._query = query
         self._udp = udp
-        self._servers = course.order()
+        self._servers = servers = course.order()
         self._began = now = time.monotonic()
-        self._try(now)
+        if servers and not servers[0].health.failures:
+            self._at = 1
+            self._ask(servers[0], now)
+        else:
+            self._try(now)
 
     def answered(self, octets: bytes) -> None:
         """Take a reply; one that is longer than the client takes over UDP is as good as none of its records."""
         now = time.monotonic()
         try:
-            reply = _cut(octets) if self._udp and len(octets) > self._query.limit else read_packed(octets, self._query)
+            if len(octets) > MINIMUM_UDP_SIZE and self._udp and len(octets) > self._query.limit:
+                reply: Reply = _cut(octets)
+            else:
+                reply = read_packed(octets, self._query)
         except WireError as error:
             self.failed(UpstreamError(f"dns: {error}"))
             return

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from kubedns.wire.query import Query
 
     Key = tuple[str, bool, int, int, bool, str]  # a Kind, made without its class: for each query
+    Alike = tuple[Key, int, int]
 
 # Types with a label of their own; all else is `other`, so that no stranger can make series.
 TYPES = {
@@ -26,6 +27,7 @@ TYPES = {
     46: "RRSIG", 6: "SOA", 33: "SRV", 16: "TXT", 65: "HTTPS", 64: "SVCB", 251: "IXFR", 252: "AXFR", 255: "ANY",
 }  # fmt: skip
 OTHER = 0
+MOST_ALIKE = 1000  # exchanges told apart until they are folded
 MOST_KINDS = 10_000  # of exchanges told apart in one series; an upstream with odd RCODEs makes no more
 DURATIONS = tuple(0.00025 * 2**power for power in range(16))  # seconds
 SHORTEST = DURATIONS[0]
@@ -50,13 +52,25 @@ class Kind(NamedTuple):
 class Series:
     """The exchanges of one zone at one listener. Lists hold a count for each bucket, and the sum as their last."""
 
-    __slots__ = ("durations", "kinds", "sizes")
+    __slots__ = ("alike", "durations", "kinds", "sizes")
 
     def __init__(self) -> None:
-        """`kinds` have lists of one number, to be found once for each query; `sizes` those of queries, then replies."""
+        """`kinds` have lists of one number; `sizes` are those of queries, then of replies.
+
+        `alike` are exchanges that are not folded into either yet, by kind and the octets of query and reply.
+        """
+        self.alike: dict[Alike, int] = {}
         self.kinds: dict[Key, list[int]] = {}
         self.durations: list[float] = [0] * (len(DURATIONS) + 2)
         self.sizes = {transport: ([0] * (len(SIZES) + 2), [0] * (len(SIZES) + 2)) for transport in ("udp", "tcp")}
+
+    def fold(self) -> None:
+        """Bring all counts up to date."""
+        alike, self.alike = self.alike, {}
+        for (kind, asked, size), count in alike.items():
+            transport, ipv6, rrtype, rcode, do, plugin = kind
+            known = rrtype if rrtype in TYPES else OTHER
+            self.count((transport, ipv6, known, rcode, do, plugin), asked, size, count)
 
     def count(self, kind: Key, asked: int, size: int, count: int) -> None:
         """Count exchanges of a kind, each of so many octets, but for their durations."""
@@ -101,13 +115,20 @@ every_series: dict[Labels, Series] = {}
 def observer(labels: Labels, plugin: str) -> Observer:
     """Return what counts the exchanges of a series; `plugin` is said to have made the replies.
 
-    It is called for each query: a microsecond here is a tenth of what an answer takes.
+    It is called for each query: a microsecond here is a tenth of what an answer takes. So the many that are alike are
+    one number until somebody looks.
     """
     series = every_series.setdefault(labels, Series())
     durations = series.durations
 
     def observe(query: Query, rcode: int, size: int, seconds: float) -> None:
-        series.count(_kind(query, rcode, plugin if size else ""), query.size, size, 1)
+        client, edns, alike = query.client, query.edns, series.alike
+        do = edns is not None and edns.flags & DO != 0
+        kind = client.transport, client.ipv6, query.rrtype, rcode, do, plugin if size else ""
+        key = kind, query.size, size
+        alike[key] = alike.get(key, 0) + 1
+        if len(alike) > MOST_ALIKE:
+            series.fold()
         durations[bisect_left(DURATIONS, seconds) if seconds > SHORTEST else 0] += 1
         durations[-1] += seconds
 
@@ -138,6 +159,8 @@ def _new_count(kinds: dict[Key, list[int]], kind: Key) -> list[int]:
 
 def families() -> Iterator[Metric]:
     """Yield each family series by series, so that none takes long to make."""
+    for series in every_series.values():
+        series.fold()
     for name, kind, text, add in FAMILIES:
         for labels, series in list(every_series.items()):
             family = Metric(name, text, kind)

@@ -204,7 +204,9 @@ def test_kinds_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     asked = _query()
     for rcode in range(100):
         observe(asked, rcode, 40, 0.0)
-    kinds = exchanges.every_series.pop(labels).kinds
+    series = exchanges.every_series.pop(labels)
+    series.fold()
+    kinds = series.kinds
     assert list(kinds.values()) == [[1], [1], [98]]
     assert exchanges.rcode_label(list(kinds)[-1][3]) == "other"
 

@@ -92,8 +92,8 @@ def test_question_in_other_letters() -> None:
 def test_what_is_asked_of_it() -> None:
     body = ADDRESS + record(b"\xc0\x14", 2, b"\2ns" + POINTER, ttl=60) + record(b"\xc0\x37", 28, bytes(16), ttl=900)
     reply = read_packed(header(QR | AA, (1, 1, 1, 1)) + question() + body, query())
-    assert ([reply.types(section) for section in range(3)], reply.least) == ([[1], [2], [28]], 60)
-    assert (reply.starts_with(1, 1), reply.starts_with(28, 1), reply.starts_with(1, 3)) == (True, False, False)
+    assert ([reply.types(section) for section in range(3)], reply.least) == ([(1,), (2,), (28,)], 60)
+    assert tuple(reply.starts_with(kind) for kind in (b"\0\1\0\1", b"\0\x1c\0\1", b"\0\1\0\3")) == (True, False, False)
     assert (reply.answer[0].ttl, len(reply.authority), len(reply.additional)) == (300, 1, 1)
     with pytest.raises(AttributeError, match="colour"):
         _ = reply.colour
