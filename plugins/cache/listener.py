@@ -57,20 +57,21 @@ class Listener:
 
     def normal_of(self, reply: Reply, verdict: Verdict) -> Normal:
         """Return, and keep, a reply's normal form: one TTL for all records, and a miss that is counted."""
-        sections, siblings = reply.sections, reply.siblings
-        if any(rr.ttl != verdict.seconds for section in sections for rr in section):
-            first, second, third = (tuple(rr._replace(ttl=verdict.seconds) for rr in section) for section in sections)
-            sections, siblings = (first, second, third), None
-        made = Reply(
-            *sections,
-            rcode=reply.rcode,
-            flags=reply.flags,
-            validity=reply.lasting,
-            suffix=reply.suffix,
-            zone=reply.zone,
-            tallies=(*reply.tallies, self.counters.requests, self.counters.misses),
-        )
-        made.denies, made.siblings, made.serial = reply.denies, siblings, reply.serial
+        sections = reply.sections
+        plain = type(reply) is Reply and reply.edns is None
+        if plain and all(rr.ttl == verdict.seconds for section in sections for rr in section):
+            made = reply.replaced(validity=reply.lasting)  # with the octets that it has already
+        else:
+            made = Reply(
+                *(tuple(rr._replace(ttl=verdict.seconds) for rr in section) for section in sections),
+                rcode=reply.rcode,
+                flags=reply.flags,
+                validity=reply.lasting,
+                suffix=reply.suffix,
+                zone=reply.zone,
+            )
+            made.denies, made.serial = reply.denies, reply.serial
+        made.tallies = (*reply.tallies, self.counters.requests, self.counters.misses)
         normal = Normal(verdict, made, made.replaced(validity=NEVER).alone())
         self.normal.put(reply, normal)
         return normal

@@ -132,7 +132,7 @@ class Shelf:
         self._most = most
         self._most_octets = most * OCTETS_EACH
         self._entries: dict[bytes, Entry] = {}
-        self._clock: deque[Entry] = deque()
+        self._clock: deque[bytes] = deque()  # keys, so that an entry that was replaced is held by nothing
         self.get = self._entries.get
         self.octets = 0
 
@@ -143,43 +143,40 @@ class Shelf:
         """Keep an entry of so many octets of records, in place of that of its key; return how many others went."""
         entry.size = octets + len(entry.key) + OVERHEAD
         old = self._entries.get(entry.key)
-        if old is not None:
-            self._drop(old)
+        if old is None:
+            self._clock.append(entry.key)
+        else:
+            entry.used = True  # it is not the first time that somebody asks
+            self.octets -= old.size
         self._entries[entry.key] = entry
-        self._clock.append(entry)
         self.octets += entry.size
         return self._make_room(entry)
 
     def remove(self, key: bytes) -> None:
         """Drop the entry of a key, if there is one."""
         old = self._entries.pop(key, None)
-        if old is not None:
-            self._drop(old)
-
-    def _drop(self, entry: Entry) -> None:
-        """It leaves the clock when its turn comes, or when too many there have been dropped."""
-        self.octets -= entry.size
-        entry.size = 0
-        if len(self._clock) > 2 * len(self._entries) + PASSED_OVER:
-            self._clock = deque(one for one in self._clock if one.size)
+        if old is None:
+            return
+        self.octets -= old.size
+        if len(self._clock) > 2 * len(self._entries) + PASSED_OVER:  # the key itself leaves when its turn comes
+            self._clock = deque(self._entries)
 
     def _make_room(self, newest: Entry) -> int:
         gone = passed_over = 0
         while len(self._entries) > self._most or self.octets > self._most_octets:
-            entry = self._clock.popleft()
-            if not entry.size:
+            key = self._clock.popleft()
+            entry = self._entries.get(key)
+            if entry is None:
                 continue
             if entry is newest or (entry.used and passed_over < PASSED_OVER):
+                self._clock.append(key)
                 if entry is newest and len(self._entries) == 1:
-                    self._clock.append(entry)
                     break
                 passed_over += 1
                 entry.used = False
-                self._clock.append(entry)
                 continue
-            del self._entries[entry.key]
+            del self._entries[key]
             self.octets -= entry.size
-            entry.size = 0
             gone += 1
         return gone
 
