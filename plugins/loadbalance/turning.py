@@ -142,15 +142,14 @@ class Turning(Reply):
             orders = self._orders[size] = _Orders(super().body(query), self, query)
         return orders.next(self)
 
-    def pieces(self, base: Body) -> list[bytes] | None:
-        """Return the octets of each record if those that turn can stand anywhere in their run, else None."""
-        pieces = [base.octets[start:end] for start, end in pairwise((0, *base.ends))]
+    def is_movable(self, pieces: Sequence[bytes]) -> bool:
+        """Tell of the octets of each record whether those that turn can stand anywhere in their run."""
         records = [rr for section in self.sections for rr in section]
         for start, stop in self._spans:
             for rr, piece in zip(records[start:stop], pieces[start:stop], strict=True):
                 if rr.rrtype not in ADDRESSES or len(piece) != POINTED + len(rr.rdata):
-                    return None
-        return pieces
+                    return False
+        return True
 
     def is_even(self, pieces: Sequence[bytes]) -> bool:
         """Tell whether in each run that turns all pieces are of one size, so that records end where they did."""
@@ -196,12 +195,13 @@ class _Orders:
     hardly ever (server.lifecycle).
     """
 
-    __slots__ = ("_composed", "_even", "_few", "_most", "_pieces", "_ready", "_sent", "base")
+    __slots__ = ("_composed", "_even", "_few", "_most", "_movable", "_ready", "_sent", "base")
 
     def __init__(self, base: Body, owner: Turning, query: Query) -> None:
         self.base = base
-        self._pieces = owner.pieces(base)
-        self._even = self._pieces is not None and owner.is_even(self._pieces)
+        pieces = _pieces(base, range(len(base.ends)))
+        self._movable = owner.is_movable(pieces)
+        self._even = self._movable and owner.is_even(pieces)
         self._composed = (query.name, query.question[-4 - len(owner.zone) : -4] if owner.zone else b"")
         self._sent = 0
         self._ready = [self._body(owner, places) for places in owner.few_orders()]
@@ -225,9 +225,14 @@ class _Orders:
         return ready[place]
 
     def _body(self, owner: Turning, places: Sequence[int]) -> Body:
-        pieces = self._pieces
-        if pieces is None:
+        if not self._movable:
             return owner.composed(places, *self._composed)
-        turned = [pieces[place] for place in places]
+        turned = _pieces(self.base, places)  # kept, they would take more memory than two orders
         ends = self.base.ends if self._even else tuple(accumulate(map(len, turned)))
         return Body(b"".join(turned), self.base.counts, ends)
+
+
+def _pieces(body: Body, places: Sequence[int]) -> list[bytes]:
+    """Return the octets of records, in the order of these places."""
+    octets, ends = body.octets, (*body.ends, 0)  # the first begins where the last of these says
+    return [octets[ends[place - 1] : ends[place]] for place in places]

@@ -117,7 +117,7 @@ CASES = {
     "ready": Case(plain(), 1, 107, 183),
     "ready, in turning order": Case(headless(), ENOUGH, 148, 490),
     "ready, SRV with EDNS": Case(srv(), ENOUGH, 148, 1830),
-    "ready, orders still to be made": Case(headless(), 1, 730, 2490),
+    "ready, orders still to be made": Case(headless(), 1, 870, 3260),
     "ready, orders of SRV with EDNS still to be made": Case(srv(), 1, 524, 3600),
     "first asked": Case(plain(), 0, 4920, 8990),
     "no such name": Case(missing(), 0, 182, 5850, Rcode.NXDOMAIN),
