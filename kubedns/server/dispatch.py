@@ -54,6 +54,7 @@ SERVFAIL = _bare(Rcode.SERVFAIL)
 REFUSED = _bare(Rcode.REFUSED)
 FAILURES = {rcode: _bare(rcode) for rcode in (Rcode.SERVFAIL, Rcode.REFUSED, Rcode.FORMERR, Rcode.NOTIMP)}
 UNMADE = frozenset(FAILURES.values())  # by no plugin
+IN, DS = int(RRClass.IN), int(RRType.DS)  # looked at for each query
 DROPPED = "dropped"  # the zone of exchanges that no server block answered
 
 
@@ -80,13 +81,8 @@ class _Entry(NamedTuple):
     keeping: Keeping | None
 
 
-class Asked(NamedTuple):
-    """What an answer needs besides its reply."""
-
-    message: bytes
-    query: Query
-    entry: _Entry
-    started: float
+# What an answer needs besides its reply, and when it was begun: a plain tuple, as one is made for each query.
+Asked = tuple[bytes, Query, _Entry, float]
 
 
 class Dispatcher:
@@ -128,19 +124,19 @@ class Dispatcher:
             query = parse_query(message, client)
         except QueryError as error:
             return self._reject(error, message, client)
-        if query.rrclass != RRClass.IN and not self._any_class:
+        if query.rrclass != IN and not self._any_class:
             return self._drop(query, REFUSED)
         if query.edns is not None and query.edns.version:
             return bad_version(query)
-        entry = self._zones.longest(query.name) if query.rrtype != RRType.DS else self._parent_side(query.name)
+        entry = self._zones.longest(query.name) if query.rrtype != DS else self._parent_side(query.name)
         if entry is None or entry.chain is None:
             return self._drop(query, REFUSED)
         query.lookup = self.resolve
-        return self._begin(Asked(message, query, entry, perf_counter()), entry.chain)
+        return self._begin((message, query, entry, perf_counter()), entry.chain)
 
     async def resolve(self, query: Query) -> Reply:
         """Answer a question that a plugin has, as if its client had asked this listener; failures are replies."""
-        entry = self._zones.longest(query.name) if query.rrtype != RRType.DS else self._parent_side(query.name)
+        entry = self._zones.longest(query.name) if query.rrtype != DS else self._parent_side(query.name)
         if entry is None or entry.chain is None:
             self._drop(query, REFUSED)
             return REFUSED
@@ -148,12 +144,12 @@ class Dispatcher:
         started = perf_counter()
         reply = await self._ask(query, entry.chain.whole)
         if entry.observe is not None:
-            self._compose(Asked(b"", query, entry._replace(keeping=None), started), reply)
+            self._compose((b"", query, entry._replace(keeping=None), started), reply)
         return reply
 
     def _begin(self, asked: Asked, chain: Chain) -> bytes | Later:
         """Take the straight road for as far as it goes; a coroutine goes on from where it ends."""
-        query, step = asked.query, chain.last
+        query, step = asked[1], chain.last
         try:
             for before, step in chain.steps:
                 reply = before(query)
@@ -177,18 +173,20 @@ class Dispatcher:
 
     def answered(self, asked: Asked, step: Step, reply: Reply) -> bytes:
         """Return the octets of a reply that came to a step."""
+        query = asked[1]
         try:
-            reply = step.back(asked.query, reply)
+            for after in step.afters:
+                reply = after(query, reply)
         except Exception as error:  # noqa: BLE001 - as above
-            reply = self._failure(asked.query, step, error)
+            reply = self._failure(query, step, error)
         return self._compose(asked, reply)
 
     def failed(self, asked: Asked, step: Step, error: Exception) -> bytes:
         """Return the octets for a client whose reply did not come."""
-        return self._compose(asked, self._failure(asked.query, step, error))
+        return self._compose(asked, self._failure(asked[1], step, error))
 
     async def _reply(self, asked: Asked, step: Step) -> bytes:
-        return self._compose(asked, await self._ask(asked.query, step))
+        return self._compose(asked, await self._ask(asked[1], step))
 
     def _compose(self, asked: Asked, reply: Reply) -> bytes:
         message, query, entry, started = asked

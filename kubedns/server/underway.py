@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -10,8 +10,6 @@ if TYPE_CHECKING:
     from kubedns.server.chain import Step
     from kubedns.server.dispatch import Asked, Dispatcher
     from kubedns.wire.reply import Reply
-
-Outcome = TypeVar("Outcome")
 
 
 class Underway:
@@ -32,11 +30,19 @@ class Underway:
 
     def set_result(self, reply: Reply) -> None:
         """Answer."""
-        self._finish(self._dispatcher.answered, reply)
+        try:
+            self._octets = self._dispatcher.answered(self._asked, self._step, reply)
+        except Exception as error:  # noqa: BLE001 - an observer's; whoever brings a reply has others to bring
+            self._dispatcher.panics.record(error)
+        self._end()
 
     def set_exception(self, error: Exception) -> None:
         """Say that there is no answer."""
-        self._finish(self._dispatcher.failed, error)
+        try:
+            self._octets = self._dispatcher.failed(self._asked, self._step, error)
+        except Exception as another:  # noqa: BLE001 - as above
+            self._dispatcher.panics.record(another)
+        self._end()
 
     def result(self) -> bytes | None:
         return self._octets
@@ -56,13 +62,6 @@ class Underway:
         self._tell = tell
         if self._done:
             tell(self)
-
-    def _finish(self, compose: Callable[[Asked, Step, Outcome], bytes], outcome: Outcome) -> None:
-        try:
-            self._octets = compose(self._asked, self._step, outcome)
-        except Exception as error:  # noqa: BLE001 - an observer's; whoever brings a reply has others to bring
-            self._dispatcher.panics.record(error)
-        self._end()
 
     def _end(self) -> None:
         self._done = True

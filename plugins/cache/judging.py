@@ -11,11 +11,14 @@ from kubedns.wire.records import in_force
 from plugins.cache.options import DENIAL, SHORTEST, SUCCESS
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from kubedns.wire.edns import Edns
     from kubedns.wire.query import Query
     from kubedns.wire.reply import Reply
     from plugins.cache.options import Options
 
+CNAME, NS, SOA = int(RRType.CNAME), int(RRType.NS), int(RRType.SOA)  # as they stand in a layout
 TRANSFERS = (int(RRType.AXFR), int(RRType.IXFR))
 FAILURES = (Rcode.SERVFAIL, Rcode.NOTIMP)
 SCOPE = 3  # place of SCOPE PREFIX-LENGTH in an ECS option (RFC 7871 §6)
@@ -29,35 +32,38 @@ class Verdict(NamedTuple):
 
     kind: str | None
     seconds: int
-    answers: bool = False
+    answers: bool
 
 
-def judge(query: Query, reply: Reply, options: Options, now: float) -> Verdict:
-    """Return the verdict on a reply; `now` is in seconds since 1970 and judges signatures."""
+Judged = tuple[str | None, int, bool]  # a Verdict, made without its class: for each query that goes upstream
+
+
+def judge(query: Query, reply: Reply, options: Options, wall: Callable[[], float]) -> Judged:
+    """Return the verdict on a reply; `wall` tells the seconds since 1970, to judge signatures."""
     success, edns, rcode = options.success, reply.edns, reply.rcode
     if query.flags & OPCODE_MASK or query.rrtype in TRANSFERS:
-        return Verdict(None, success.clamp(SHORTEST))
-    if edns is not None and edns.flags & DO and _out_of_date(reply, now):
-        return Verdict(None, success.clamp(SHORTEST))
+        return None, success.clamp(SHORTEST), False
+    if edns is not None and edns.flags & DO and _out_of_date(reply, wall()):
+        return None, success.clamp(SHORTEST), False
     if rcode or reply.flags & TC or (edns is not None and edns.options and _is_for_a_subnet(edns)):
         return _judge_other(reply, options)
     answer, authority = reply.types(0), reply.types(1)
     if answer and answers(query, reply):
-        return Verdict(SUCCESS, success.clamp(least_ttl(reply)), answers=True)
-    if RRType.SOA in authority and (not answer or RRType.CNAME in answer):
-        return Verdict(DENIAL, options.denial.clamp(least_ttl(reply)))
+        return SUCCESS, success.clamp(least_ttl(reply)), True
+    if SOA in authority and (not answer or CNAME in answer):
+        return DENIAL, options.denial.clamp(least_ttl(reply)), False
     if not answer:
-        return Verdict(SUCCESS, success.clamp(SHORTEST if RRType.NS in authority else least_ttl(reply)))
-    return Verdict(None, success.clamp(least_ttl(reply)))
+        return SUCCESS, success.clamp(SHORTEST if NS in authority else least_ttl(reply)), False
+    return None, success.clamp(least_ttl(reply)), False
 
 
-def _judge_other(reply: Reply, options: Options) -> Verdict:
+def _judge_other(reply: Reply, options: Options) -> Judged:
     """Judge a reply that has an RCODE, is cut, or is for some clients alone."""
     if reply.rcode in FAILURES:
-        return Verdict(DENIAL, int(options.servfail))
-    if reply.rcode == Rcode.NXDOMAIN and not reply.flags & TC and not reply.types(0) and RRType.SOA in reply.types(1):
-        return Verdict(DENIAL, options.denial.clamp(least_ttl(reply)))
-    return Verdict(None, options.success.clamp(SHORTEST if reply.rcode else least_ttl(reply)))
+        return DENIAL, int(options.servfail), False
+    if reply.rcode == Rcode.NXDOMAIN and not reply.flags & TC and not reply.types(0) and SOA in reply.types(1):
+        return DENIAL, options.denial.clamp(least_ttl(reply)), False
+    return None, options.success.clamp(SHORTEST if reply.rcode else least_ttl(reply)), False
 
 
 def answers(query: Query, reply: Reply) -> bool:

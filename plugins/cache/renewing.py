@@ -119,13 +119,13 @@ class Renewing:
         renewal.failed = now
         if reply is None or reply.flags & TC or reply.rcode not in {Rcode.NOERROR, Rcode.NXDOMAIN}:
             return None
-        verdict = judge(query, reply, cache.options, cache.wall())
-        if verdict.kind is None:
+        kind, _, answers = judge(query, reply, cache.options, cache.wall)
+        if kind is None:
             return None
         taken = cache.take(query, reply, listener, now)
-        if cache.options.stale.prefer_positive and entry.answers and not verdict.answers:
+        if cache.options.stale.prefer_positive and entry.answers and not answers:
             return None
         renewal.failed = None
-        if verdict.kind == SUCCESS:
+        if kind == SUCCESS:
             cache.store.denial.remove(entry.key)
         return taken

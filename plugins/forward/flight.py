@@ -201,9 +201,8 @@ class Flight:
 
     def _end(self, reply: Reply | None) -> None:
         self._flights.pop(self.message, None)
-        waiters = self.waiters
-        self._course.concurrent -= len(waiters)
-        for waiter in waiters:
+        self._course.concurrent -= len(self.waiters)
+        for waiter in self.waiters:
             if not waiter.done():
                 if reply is None:
                     waiter.set_exception(ResolveError(str(self._error or "no healthy proxies")))

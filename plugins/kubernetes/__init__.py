@@ -66,6 +66,8 @@ class Kubernetes(Straight):
 
     def before(self, query: Query) -> Reply | None:
         """Answer from what is compiled, else from the index; names of other zones are the next plugin's."""
+        if not query.name.endswith(self._options.zones):
+            return None
         answers = self._table.get(query.name)
         if answers is not None:
             reply = answers.replies.get(query.rrtype)

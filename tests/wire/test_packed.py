@@ -95,8 +95,6 @@ def test_what_is_asked_of_it() -> None:
     assert ([reply.types(section) for section in range(3)], reply.least) == ([(1,), (2,), (28,)], 60)
     assert tuple(reply.starts_with(kind) for kind in (b"\0\1\0\1", b"\0\x1c\0\1", b"\0\1\0\3")) == (True, False, False)
     assert (reply.answer[0].ttl, len(reply.authority), len(reply.additional)) == (300, 1, 1)
-    with pytest.raises(AttributeError, match="colour"):
-        _ = reply.colour
 
 
 def test_with_ttl_is_another_reply() -> None:
