@@ -23,6 +23,7 @@ ENTRY = 256  # octets that an entry costs besides its key and its reply
 FIRST_LABEL = HEADER_SIZE + 1  # where a question's first label starts, behind its length
 QUESTION_FIXED = 4  # octets: type and class
 RECORD_FIXED = 12  # octets of a record before its data, its owner a pointer
+ONE_OCTET = 255  # the longest TTL whose other octets are zero
 READY = 8  # replies of an entry whose reply turns
 RENEWAL = 5  # after so many sendings one of them is made anew; it has no factor in common with READY
 
@@ -48,53 +49,41 @@ class Group:
             tally.value += given
 
 
-class Turn:
-    """A reply in one order: its octets behind the ID, where its TTLs stand, and which one they show."""
-
-    __slots__ = ("octets", "places", "shown")
-
-    def __init__(self, octets: bytes) -> None:
-        self.octets = octets
-        self.places: tuple[int, ...] | None = None
-        self.shown = 0
-
-    def at(self, left: int) -> bytes:
-        """Return the octets with the TTL that is left."""
-        if self.shown != left:
-            if self.places is None:
-                self.places = ttl_places(b"\0\0" + self.octets)
-            self.octets = with_ttl(self.octets, self.places, left, -2)
-            self.shown = left
-        return self.octets
-
-
 class Turns:
     """Some replies of one that turns, sent one after the other and made anew now and then.
 
     `left` is the TTL that they are to show, 0 where they show their own.
     """
 
-    __slots__ = ("_make", "_ready", "_sent", "left")
+    __slots__ = ("_make", "_places", "_ready", "_sent", "_shown", "left")
 
-    def __init__(self, make: Callable[[], bytes], first: bytes) -> None:
-        """`make` returns a reply's octets behind the ID, in the next order."""
+    def __init__(self, make: Callable[[], bytes], first: bytes, *, steady: bool) -> None:
+        """`make` returns a reply's octets behind the ID, in the next order; see Reply.steady."""
         self._make = make
-        self._ready = [Turn(first)]
+        self._ready = [first]
+        self._shown = [0]  # the TTL of each
+        self._places = ttl_places(b"\0\0" + first) if steady else None
         self._sent = 0
         self.left = 0
 
     def next(self) -> bytes:
-        ready = self._ready
+        ready, shown = self._ready, self._shown
         sent = self._sent = self._sent + 1
         if len(ready) < READY:
             place = len(ready)
-            ready.append(Turn(self._make()))
+            ready.append(self._make())
+            shown.append(0)
         else:
             place = sent % READY
             if not sent % RENEWAL:
-                ready[place] = Turn(self._make())
-        turn = ready[place]
-        return turn.at(self.left) if self.left else turn.octets
+                ready[place] = self._make()
+                shown[place] = 0
+        if shown[place] != self.left:
+            octets = ready[place]
+            places = self._places or ttl_places(b"\0\0" + octets)
+            ready[place] = with_ttl(octets, places, self.left, -2)
+            shown[place] = self.left
+        return ready[place]
 
 
 class Kept:
@@ -318,8 +307,14 @@ def _none(_label: bytes, _now: float) -> None:
 
 
 def with_ttl(octets: bytes, places: Sequence[int], ttl: int, shift: int) -> bytes:
-    """Return octets with a TTL, in seconds, at some places, each shifted by so many octets."""
+    """Return octets with a TTL, in seconds, at some places where they have another, each shifted by so many octets."""
+    if not places:
+        return octets
     changed = bytearray(octets)
+    if ttl <= ONE_OCTET and not any(octets[places[0] + shift : places[0] + shift + 3]):
+        for place in places:
+            changed[place + shift + 3] = ttl
+        return bytes(changed)
     told = ttl.to_bytes(4, "big")
     for place in places:
         changed[place + shift : place + shift + 4] = told

@@ -19,6 +19,7 @@ from __future__ import annotations
 from array import array
 from collections import deque
 from math import ceil
+from random import random
 from time import monotonic, perf_counter
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
@@ -127,7 +128,7 @@ class WireCache:
         if known:
             self._leave(kept.group)
         kept.octets = octets[2:]
-        kept.turns = Turns(lambda: reply.octets(query)[2:], kept.octets) if reply.turns else None
+        kept.turns = Turns(lambda: reply.octets(query)[2:], kept.octets, steady=reply.steady) if reply.turns else None
         kept.token, kept.serial, kept.dated = tokens(reply, octets)
         kept.until, kept.expires = lasting.until, reply.expires
         kept.group = self._join(keeping.exchanges(query, reply.rcode, len(octets)), reply.tallies)
@@ -227,12 +228,17 @@ class WireCache:
         return 2 * self.octets < self._most_octets and 2 * len(self._clock) < self._most_entries
 
     def _came_before(self, key: bytes) -> bool:
-        """Tell whether a query came before: by some bits of its hash, which are wrong once in 65,536 times."""
+        """Tell whether a query came before: by some bits of its hash, which are wrong once in 65,536 times.
+
+        Of two that share a place, chance says which is remembered: else those that come by turns never were.
+        """
         mark = hash(key)
         place, mark = mark % ONCE, mark >> 40 & 0xFFFF
-        if self._once[place] == mark:
+        remembered = self._once[place]
+        if remembered == mark:
             return True
-        self._once[place] = mark
+        if not remembered or random() < 0.5:  # noqa: PLR2004, S311 - either; no secret
+            self._once[place] = mark
         return False
 
     def _join(self, exchanges: Sequence[Exchanges], tallies: Sequence[Tally]) -> Group:

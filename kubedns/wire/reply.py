@@ -90,6 +90,11 @@ class Reply:
         return False
 
     @property
+    def steady(self) -> bool:
+        """Whether its TTLs stand at the same places in each sending; asked once its octets have been made."""
+        return True
+
+    @property
     def lasting(self) -> Validity:
         """How long its records are true: as `validity`, but for a reply that turns, whose octets are for one client."""
         return self.validity

@@ -123,6 +123,11 @@ class Turning(Reply):
         return bool(self._spans)
 
     @property
+    def steady(self) -> bool:
+        """Whether records are of equal sizes where they change places, for all sizes of name asked for so far."""
+        return all(orders.even for orders in self._orders.values())
+
+    @property
     def lasting(self) -> Validity:
         """The validity of the reply that it was made of; NEVER where weights are drawn."""
         return self._lasting
@@ -195,13 +200,13 @@ class _Orders:
     hardly ever (server.lifecycle).
     """
 
-    __slots__ = ("_composed", "_even", "_few", "_most", "_movable", "_ready", "_sent", "base")
+    __slots__ = ("_composed", "_few", "_most", "_movable", "_ready", "_sent", "base", "even")
 
     def __init__(self, base: Body, owner: Turning, query: Query) -> None:
         self.base = base
         pieces = _pieces(base, range(len(base.ends)))
         self._movable = owner.is_movable(pieces)
-        self._even = self._movable and owner.is_even(pieces)
+        self.even = self._movable and owner.is_even(pieces)
         self._composed = (query.name, query.question[-4 - len(owner.zone) : -4] if owner.zone else b"")
         self._sent = 0
         self._ready = [self._body(owner, places) for places in owner.few_orders()]
@@ -228,7 +233,7 @@ class _Orders:
         if not self._movable:
             return owner.composed(places, *self._composed)
         turned = _pieces(self.base, places)  # kept, they would take more memory than two orders
-        ends = self.base.ends if self._even else tuple(accumulate(map(len, turned)))
+        ends = self.base.ends if self.even else tuple(accumulate(map(len, turned)))
         return Body(b"".join(turned), self.base.counts, ends)
 
 

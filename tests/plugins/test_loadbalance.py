@@ -87,6 +87,18 @@ def test_every_address_is_as_likely_to_be_first(count: int) -> None:
     assert len({tuple(answer) for answer in answers}) > 50
 
 
+@pytest.mark.parametrize(
+    ("answer", "steady"),
+    [([a(1), a(2), a(3)], True), ([a(1), aaaa(2), a(3)], False), ([a(1), mx(10, "a."), mx(20, "b.")], False)],
+)
+def test_steady_where_records_that_turn_are_of_one_size(answer: list[RR], steady: bool) -> None:  # noqa: FBT001
+    plugin = loadbalance.setup(directive("loadbalance"), ServerBlock((".",)))
+    made = run(plugin.resolve(query("m.l.test."), answering(Reply(answer, validity=UNTIL_RELOAD))))
+    for _ in range(3):
+        made.octets(query("m.l.test."))
+    assert made.steady == steady
+
+
 def test_the_shared_reply_stays_as_it_is() -> None:
     reply = Reply([a(1), a(2), a(3)], flags=AA, validity=UNTIL_RELOAD)
     asked = query("m.l.test.")

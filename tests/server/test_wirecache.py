@@ -16,6 +16,7 @@ from kubedns.server.entries import READY
 from kubedns.server.wirecache import LARGEST_REPLY, LONGEST_KEY, Keeping, Shelf, WireCache
 from kubedns.wire.edns import Edns
 from kubedns.wire.numbers import Rcode
+from kubedns.wire.parse import parse_reply
 from kubedns.wire.query import Query, parse_query
 from kubedns.wire.records import address, soa, txt
 from kubedns.wire.reply import Reply
@@ -207,6 +208,17 @@ def test_a_reply_that_turns_is_sent_in_every_order_that_it_makes_and_renewed() -
     assert all(one != other for one, other in pairwise(sent))
     assert len(set(sent[: READY - 2])) == READY - 2
     assert len(set(sent)) > 2 * READY
+
+
+def test_two_that_share_a_place_are_both_kept_in_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They come by turns, so that neither ever comes twice running."""
+    monkeypatch.setattr("kubedns.server.wirecache.ONCE", 1)
+    kept = Kept()
+    messages = [datagram(f"{label}.example.org.") for label in "ab"]
+    for _ in range(200):  # in vain once in 2 ** 100 times
+        for message in messages:
+            kept.offer(message, Reply(rcode=Rcode.NXDOMAIN, validity=UNTIL_RELOAD))
+    assert all(kept.get(message) is not None for message in messages)
 
 
 MISTAKEN = 8  # of 50,000 names; 0.8 are expected, and more than this once in ten million runs
@@ -466,6 +478,40 @@ def test_ttls_count_down_without_asking_again(message: bytes) -> None:
         assert kept.get(message, now) == counting_down(answer(), 100.5, 30, now).octets(query)
     assert kept.get(message, 130.5) is None
     assert kept.counted() == 6
+
+
+class Sized(Reply):
+    """Turns, with a record of another size in front each time unless it is steady."""
+
+    def __init__(self, *, steady: bool) -> None:
+        super().__init__(validity=NEVER)
+        self._steady = steady
+        self._numbers = count()
+
+    turns = property(lambda _: True)  # type: ignore[assignment]
+    lasting = property(lambda _: UNTIL_RELOAD)  # type: ignore[assignment]
+    steady = property(lambda self: self._steady)  # type: ignore[assignment]
+
+    def octets(self, query: Query) -> bytes:
+        number = next(self._numbers)
+        first = "x" * (1 if self._steady else 1 + number % 7)
+        return Reply([txt(query.name, first, 300), txt(query.name, f"{number:05}", 300)]).octets(query)
+
+
+@pytest.mark.parametrize("steady", [True, False])
+@pytest.mark.parametrize("left", [1, 255, 256, 299])
+def test_replies_that_turn_show_the_ttl_that_is_left(steady: bool, left: int) -> None:  # noqa: FBT001
+    kept = Kept()
+    reply = Sized(steady=steady)
+    reply.expires = 400.0
+    kept.keep(datagram(), reply)
+    kept.shelf.entries[datagram()[2:]].until = 101.0
+    now = 400.0 - left
+    sent = [kept.get(datagram(), now) for _ in range(5 * READY)]
+    assert len({octets[-5:] for octets in sent if octets is not None}) > READY
+    for octets in sent:
+        assert octets is not None
+        assert [rr.ttl for rr in parse_reply(octets).answer] == [left, left]
 
 
 def test_what_counts_down_ends_with_its_token() -> None:
