@@ -488,9 +488,9 @@ class Sized(Reply):
         self._steady = steady
         self._numbers = count()
 
-    turns = property(lambda _: True)  # type: ignore[assignment]
-    lasting = property(lambda _: UNTIL_RELOAD)  # type: ignore[assignment]
-    steady = property(lambda self: self._steady)  # type: ignore[assignment]
+    turns = property(lambda _: True)
+    lasting = property(lambda _: UNTIL_RELOAD)
+    steady = property(lambda self: self._steady)
 
     def octets(self, query: Query) -> bytes:
         number = next(self._numbers)
