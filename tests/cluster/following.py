@@ -77,6 +77,11 @@ class Followed:
     index: Index
     log: Written
 
+    @property
+    def watching(self) -> int:
+        """How many resources' watches have begun, as we see it: the server sees that earlier."""
+        return sum(one.statistics.watching for one in self.source.reflectors)
+
     async def until(self, holds: Callable[[], object], patience: float = PATIENCE) -> None:
         end = time.monotonic() + patience
         while not holds():

@@ -135,7 +135,7 @@ def test_a_context_of_a_kubeconfig(api: APIServer, kubeconfig: Path) -> None:
 def test_a_token_that_is_replaced_in_time_is_never_refused(api: APIServer, pod_access: Access) -> None:
     async def scenario() -> None:
         async with following(pod_access) as followed:
-            await followed.until(lambda: api.watches() == 4)
+            await followed.until(lambda: api.watches() == followed.watching == 4)
             await asyncio.sleep(FAST.short)
             api.rotate_token(keep_old=True)
             mounted(api, pod_access)
@@ -155,7 +155,7 @@ def test_a_token_that_is_refused_is_read_again_at_once(
     async def scenario() -> None:
         access = pod_access if way == "pod" else Access(kubeconfig=(str(kubeconfig), ""))
         async with following(access) as followed:
-            await followed.until(lambda: api.watches() == 4)
+            await followed.until(lambda: api.watches() == followed.watching == 4)
             await asyncio.sleep(FAST.short)
             api.rotate_token()
             api.end_watches()
@@ -177,7 +177,7 @@ def told(followed: Followed, text: str) -> int:
 def test_a_ca_that_is_replaced_makes_a_new_client(api: APIServer, pod_access: Access) -> None:
     async def scenario() -> None:
         async with following(pod_access) as followed:
-            await followed.until(lambda: api.watches() == 4)
+            await followed.until(lambda: api.watches() == followed.watching == 4)
             await asyncio.sleep(FAST.short)
             api.rotate_ca()
             api.end_watches(how="close")
@@ -194,7 +194,7 @@ def test_a_ca_that_is_replaced_makes_a_new_client(api: APIServer, pod_access: Ac
 def test_files_that_are_gone_for_a_moment(api: APIServer, pod_access: Access) -> None:
     async def scenario() -> None:
         async with following(pod_access) as followed:
-            await followed.until(lambda: api.watches() == 4)
+            await followed.until(lambda: api.watches() == followed.watching == 4)
             await asyncio.sleep(FAST.short)
             away = pod_access.mounted.with_name("away")
             pod_access.mounted.rename(away)

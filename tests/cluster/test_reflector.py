@@ -88,7 +88,7 @@ def test_only_what_is_needed_is_asked_for(
 ) -> None:
     async def scenario() -> None:
         async with following(kubeconfig, filters=filters) as followed:
-            await followed.until(lambda: api.watches() == len(expected))
+            await followed.until(lambda: api.watches() == followed.watching == len(expected))
 
     run(scenario())
     requests = api.requests()
@@ -106,7 +106,7 @@ def test_a_paged_list_asks_for_the_newest_and_the_watch_goes_on_from_there(api: 
     async def scenario() -> None:
         version = api.put(*some_objects())
         async with following(kubeconfig) as followed:
-            await followed.until(lambda: api.watches() == 4)
+            await followed.until(lambda: api.watches() == followed.watching == 4)
         lists = api.requests("list", "services")
         assert [request.query["limit"] for request in lists] == ["7", "7", "7"]
         assert [("continue" in request.query) for request in lists] == [False, True, True]
@@ -125,7 +125,7 @@ def test_a_watch_that_ends_is_resumed_from_the_last_version(api: APIServer, kube
     async def scenario() -> None:
         api.put(*some_objects(5))
         async with following(kubeconfig) as followed:
-            await followed.until(lambda: api.watches() == 4)
+            await followed.until(lambda: api.watches() == followed.watching == 4)
             version = api.put(service("s1", "10.96.5.5"))
             await followed.until(lambda: followed.index.service("default", "s1").cluster_ips == ("10.96.5.5",))  # type: ignore[union-attr]
             await asyncio.sleep(FAST.short)
@@ -142,7 +142,7 @@ def test_a_watch_that_ends_is_resumed_from_the_last_version(api: APIServer, kube
 def test_a_bookmark_moves_the_version(api: APIServer, kubeconfig: Path) -> None:
     async def scenario() -> None:
         async with following(kubeconfig) as followed:
-            await followed.until(lambda: api.watches() == 4)
+            await followed.until(lambda: api.watches() == followed.watching == 4)
             version = api.put(namespace("other"))  # no event for Services
             seen = followed.source.statistics.resources["Service"].bookmarks
             api.send_bookmark("services")
@@ -176,7 +176,7 @@ def test_a_relist_drops_what_is_gone_and_touches_nothing_else(api: APIServer, ku
         objects = some_objects()
         api.put(*objects)
         async with following(kubeconfig) as followed:
-            await followed.until(lambda: api.watches() == 4)
+            await followed.until(lambda: api.watches() == followed.watching == 4)
             await asyncio.sleep(FAST.relist)
             stays, goes = (followed.index.service_token("default", name) for name in ("s1", "s2"))
             kept = followed.index.service("default", "s1")
@@ -198,7 +198,7 @@ def test_a_self_check_sets_right_what_was_missed(api: APIServer, kubeconfig: Pat
         objects = some_objects()
         api.put(*objects)
         async with following(kubeconfig) as followed:
-            await followed.until(lambda: api.watches() == 4)
+            await followed.until(lambda: api.watches() == followed.watching == 4)
             one = reflector(followed, "services")
             assert await check(one, followed.index, 0.0) == 0
             api.put(service("s1", "10.96.9.1"), service("missed", "10.96.9.2"), announce=0)
@@ -221,7 +221,7 @@ def test_what_changes_during_a_self_check_is_no_difference(api: APIServer, kubec
         objects = some_objects()
         api.put(*objects)
         async with following(kubeconfig) as followed:
-            await followed.until(lambda: api.watches() == 4)
+            await followed.until(lambda: api.watches() == followed.watching == 4)
             one = reflector(followed, "services")
             running = asyncio.create_task(check(one, followed.index, 1.0))
             while not running.done():
@@ -239,7 +239,7 @@ def test_self_checks_come_by_themselves_and_say_what_they_found(api: APIServer, 
     async def scenario() -> None:
         api.put(*some_objects(3))
         async with following(kubeconfig, replace(CALM, check=0.2, settle=0.02)) as followed:
-            await followed.until(lambda: api.watches() == 4)
+            await followed.until(lambda: api.watches() == followed.watching == 4)
             api.put(namespace("missed"), announce=0)
             await followed.until(lambda: followed.index.has_namespace("missed"))
             await followed.until(lambda: followed.log.lines)
@@ -268,7 +268,7 @@ def test_a_line_for_a_change_of_state_and_few_requests(
         objects = some_objects(3)
         api.put(*objects)
         async with following(kubeconfig, timings) as followed:
-            await followed.until(lambda: api.watches() == 4)
+            await followed.until(lambda: api.watches() == followed.watching == 4)
             await asyncio.sleep(FAST.short)
             breaks(api)
             if line != "connection refused":
@@ -284,7 +284,7 @@ def test_a_line_for_a_change_of_state_and_few_requests(
                 api.listen()
             api.heal()
             assert [text for text in errors if line not in text] == []
-            await followed.until(lambda: api.watches() == 4)
+            await followed.until(lambda: api.watches() == followed.watching == 4)
             if errors:
                 await followed.until(lambda: any("watching services again" in text for text in followed.log.lines))
 
@@ -335,7 +335,7 @@ def test_a_server_that_is_frozen(api: APIServer, kubeconfig: Path) -> None:
         objects = some_objects(3)
         api.put(*objects)
         async with following(kubeconfig, FAST) as followed:
-            await followed.until(lambda: api.watches() == 4)
+            await followed.until(lambda: api.watches() == followed.watching == 4)
             api.pause()
             await asyncio.sleep(FAST.silence + FAST.connect)
             assert contents(followed.index) == held_of(objects)
@@ -448,7 +448,7 @@ def test_statistics(api: APIServer, kubeconfig: Path) -> None:
     async def scenario() -> None:
         api.put(*some_objects(3))
         async with following(kubeconfig) as followed:
-            await followed.until(lambda: api.watches() == 4)
+            await followed.until(lambda: api.watches() == followed.watching == 4)
             statistics = followed.source.statistics
             services = statistics.resources["Service"]
             assert statistics.host == f"127.0.0.1:{api.port}"

@@ -140,7 +140,7 @@ def test_nothing_is_wrong_for_long(api: APIServer, kubeconfig: Path, case: Case)
         objects = some_objects(8)
         api.put(*objects)
         async with following(kubeconfig, FAST) as followed:
-            await followed.until(lambda: api.watches() == 4)
+            await followed.until(lambda: api.watches() == followed.watching == 4)
             await asyncio.sleep(0.12)
             before = api.count()
             case.breaks(api)
