@@ -6,6 +6,7 @@ import asyncio
 import time
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import uvloop
@@ -19,7 +20,6 @@ from kubedns.cluster.reading import Filters
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping
-    from pathlib import Path
 
     from kubedns.cluster.objects import Kind, Object
 
@@ -120,10 +120,25 @@ async def following(
 
 
 def run(scenario: Coroutine[Any, Any, None]) -> None:
-    """Run on the loop that the server runs on."""
+    """Run on the loop that the server runs on, until connections that were closed are gone."""
+
+    async def whole() -> None:
+        before = _sockets()
+        try:
+            await scenario
+        finally:
+            for _ in range(1000):  # TLS says goodbye, and a busy server is slow to hear it
+                if _sockets() <= before:
+                    break
+                await asyncio.sleep(0.005)
+
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(scenario)
-        runner.run(asyncio.sleep(0.01))  # connections that were closed go in the loop's next turns
+        runner.run(whole())
+
+
+def _sockets() -> int:
+    """Count this process's sockets."""
+    return sum(one.is_socket() for one in Path("/proc/self/fd").iterdir())
 
 
 def contents(index: Index) -> set[Object]:
