@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -457,5 +458,28 @@ def test_statistics(api: APIServer, kubeconfig: Path) -> None:
             assert services.watching
             before = services.heard
             await followed.until(lambda: services.heard > before, patience=2)  # a bookmark
+
+    run(scenario())
+
+
+def test_changes_leave_nothing_to_the_garbage_collector(api: APIServer, kubeconfig: Path) -> None:
+    """It hardly ever looks at what is older than a moment (server.lifecycle)."""
+
+    async def scenario() -> None:
+        changes = 300
+        async with following(kubeconfig) as followed:
+            await followed.until(lambda: api.watches() == followed.watching == 4)
+            values = [endpoint_slice("web-x", "web", f"10.1.{n >> 8}.{n & 255}", "10.2.0.1") for n in range(changes)]
+            api.put(service("web"), values[0])
+            await followed.until_holds([service("web"), values[0]])
+            gc.collect()
+            gc.disable()
+            try:
+                api.put(*values[1:])
+                await followed.until_holds([service("web"), values[-1]])
+                assert followed.source.statistics.resources["EndpointSlice"].events >= changes
+                assert gc.collect() < changes // 10
+            finally:
+                gc.enable()
 
     run(scenario())
