@@ -173,6 +173,40 @@ def test_the_serial_moves(monkeypatch: pytest.MonkeyPatch) -> None:
         assert running.ask(question).authority == ("SOA cluster.local. serial 9",)
 
 
+ABSENT = {
+    "a Service": [f"nosuch{number}.default~ A" for number in range(40)],
+    "a parent of the search path": [f"www.example{number}.prod~ A" for number in range(40)],
+    "a namespace": [f"web.nosuch{number}~ A" for number in range(40)],
+    "a type": ["web.default~ AAAA", "web.default~ MX", "default~ A", "svc.cluster.local. A", "cluster.local. A"],
+    "a Pod": [f"10-9-9-{number}.default.pod.cluster.local. A" for number in range(40)],
+    "an address": [f"{number}.9.9.10.in-addr.arpa. PTR" for number in range(40)],
+    "another zone's": [f"www.example{number}.cluster.local. A" for number in range(40)],
+}
+
+
+@pytest.mark.parametrize("questions", ABSENT.values(), ids=ABSENT)
+def test_what_is_not_there_is_so_whatever_happens_elsewhere(questions: list[str]) -> None:
+    """The serial moves meanwhile; names share tokens, so that one or another may have to be asked about anew."""
+    running = sample("pods verified")
+    running.index.mark_synced()
+    asked = [query(*question.replace("~", SVC).split()) for question in questions]
+    replies = [step(running.plugin.resolve(one, next_plugin)) for one in asked]
+    assert all(not reply.answer and reply.serial for reply in replies)
+    kept = [reply.undated[0] for reply in replies]
+    for made in (
+        service("prod/other", "10.96.0.99"),
+        endpoints("prod/other", at("10.244.9.9"), ports="http 80"),
+        endpoints("prod/db", at("10.244.1.10", hostname="db-7"), ports="pg 5432"),
+        pod("prod/other", "10.244.9.9"),
+    ):
+        assert running.index.upsert(of(made))
+    running.index.serial.become(7)
+    assert sum(validity.holds(0.0) for validity in kept) >= 0.8 * len(kept)
+    assert not any(reply.validity.holds(0.0) for reply in replies)
+    for one, before in zip(asked, replies, strict=True):
+        assert step(running.plugin.resolve(one, next_plugin)).authority != before.authority
+
+
 MADE_UP = (
     "x{}.svc.cluster.local.",
     "x{}.default~",
