@@ -50,8 +50,8 @@ class Wheel(Generic[D]):
 
     def expired(self, now: float) -> list[D]:
         """Take out and return what is due, at most two ticks late and never early."""
-        first, self._at = self._at, int(now / self._resolution) + 1
-        due = [item for tick in range(first, self._at) for item in self._ticks.pop(tick, ())]
+        self._at = int(now / self._resolution) + 1
+        due = [item for tick in sorted(self._ticks) if tick < self._at for item in self._ticks.pop(tick)]
         for item in due:
             if self._tick(item.deadline) >= self._at:
                 self.add(item)

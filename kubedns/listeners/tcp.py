@@ -295,7 +295,6 @@ class TcpListener:
         """Begin to accept, in the running loop."""
         loop = asyncio.get_running_loop()
         self._server = await loop.create_server(lambda: Connection(self), sock=self.sock, backlog=BACKLOG)
-        self._timer = loop.call_later(SWEEP, self._sweep)
 
     def stop(self) -> None:
         """Accept no more, and close the listening socket. Open connections go on."""
@@ -356,6 +355,8 @@ class TcpListener:
         self.limit.open += 1
         self.counters.accepted += 1
         self.counters.open += 1
+        if self._timer is None:
+            self._sweep()
         return True
 
     def forget(self, connection: Connection) -> None:
@@ -388,6 +389,10 @@ class TcpListener:
         return busy
 
     def _sweep(self) -> None:
+        """End what is due, as long as there is any connection: with none, nothing wakes the process up."""
+        if not self.connections:
+            self._timer = None
+            return
         self._timer = asyncio.get_running_loop().call_later(SWEEP, self._sweep)
         for connection in self.wheel.expired(time.monotonic()):
             if not self._is_busy(connection):
