@@ -13,8 +13,9 @@ import random
 import time
 from typing import TYPE_CHECKING
 
+from kubedns.libc import BATCH
 from kubedns.upstream.address import connected, reason
-from kubedns.upstream.batches import BATCH, batches
+from kubedns.upstream.batches import batches
 from kubedns.upstream.exchange import MOST_PENDING, ONE, QR_SET, BusyError, Match, UpstreamError, match
 from kubedns.wire.numbers import HEADER_SIZE
 
