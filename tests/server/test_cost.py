@@ -33,6 +33,7 @@ ENDPOINTS = 18
 ENOUGH = 20  # times asked until ready orders are all made
 FLOOD = 20_480  # more than is remembered of what came once
 TOGETHER = 1024  # messages between two turns of the loop
+ALONE = 312  # instructions of a wake-up for one ready reply: what counts at low rates
 ZONE = "cluster.local"
 COREFILE = """\
 .:53 {{
@@ -146,6 +147,15 @@ def test_a_query_runs_no_more_instructions(case: Case, manifests: Path) -> None:
             return await served.instructions(case.messages, case.rcode)
 
     assert run(count()) <= case.most
+
+
+def test_a_query_that_comes_alone_runs_no_more_instructions(manifests: Path) -> None:
+    async def count() -> int:
+        async with asked_before(plain(), 2, manifests) as served:
+            await served.ask(plain()[:1], counting=True)
+            return served.listener.instructions
+
+    assert run(count()) <= ALONE
 
 
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES)
