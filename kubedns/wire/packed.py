@@ -115,10 +115,13 @@ class PackedReply(Reply):
     ) -> "PackedReply":
         """Return the same records, all with one TTL in seconds, and with the serial that there is now."""
         packed = self._packed
-        if self.least is not None:
+        octets, places = ttl.to_bytes(TTL_SIZE, "big"), self._layout.ttls
+        if len(places) == 1 and self.serial is None:
+            [place] = places
+            packed = packed[:place] + octets + packed[place + TTL_SIZE :]
+        elif places:
             changed = bytearray(packed)
-            octets = ttl.to_bytes(TTL_SIZE, "big")
-            for place in self._layout.ttls:
+            for place in places:
                 changed[place : place + TTL_SIZE] = octets
             if self.serial is not None:
                 write_serial(changed, self._layout.ends[-1], self.serial.value)
