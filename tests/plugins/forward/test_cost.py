@@ -1,4 +1,4 @@
-"""What a forwarded query costs in instructions of bytecode: by the plugin and what it asks by, and in kubeadm's chain."""
+"""What a forwarded query costs in instructions of bytecode: of the plugin and what it asks by, and of a whole chain."""
 
 from __future__ import annotations
 
