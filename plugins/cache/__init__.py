@@ -162,7 +162,7 @@ class Cache(Straight):
         kind, seconds, answers = judge(query, reply, self.options, self.wall)
         packed = pack(reply, query)
         if kind is not None and self._may_keep(query, kind, seconds):
-            entry = Entry(_key(query), kind, packed, now, seconds)
+            entry = Entry(query.key or _key(query), kind, packed, now, seconds)
             entry.answers, entry.validity = answers, lasting
             self._put(entry, packed.size, listener)
         flags = packed.flags & ~(CD if _wants_ad(query) else CD | AD)
