@@ -198,6 +198,7 @@ def _keyed(blocks: Sequence[Block], default_port: int, errors: list[CorefileErro
 def _set_up(built: Sequence[_Built], setting: Setting, shared: Shared, errors: list[CorefileError]) -> Parts:
     """Set plugins up in their order and, inside that, block by block: so errors come in the order CoreDNS has."""
     parts: Parts = []
+    role = setting.role  # as far as what is set up so far says
     for name in setting.registry.order:
         module = setting.registry.modules.get(name)
         for one in built:
@@ -206,9 +207,11 @@ def _set_up(built: Sequence[_Built], setting: Setting, shared: Shared, errors: l
                 continue
             before = len(shared.kept)
             try:
-                result = module.setup(directive, _server_block(one, setting, shared, _role(built, setting)))
+                result = module.setup(directive, _server_block(one, setting, shared, role))
                 _check(result, module)
                 _add(one, name, result)
+                if role is setting.role:
+                    role = _role([one], setting)
                 roles = _roles(result)
                 parts += [(value, _roles(value, roles)) for value in list(shared.kept.values())[before:]]
                 parts.append((result, roles))
@@ -256,7 +259,7 @@ def _server_block(one: _Built, setting: Setting, shared: Shared, role: Role) -> 
 
 
 def _role(built: Sequence[_Built], setting: Setting) -> Role:
-    """Return what this process is to do, as far as plugins that are set up so far say."""
+    """Return what this process is to do, as far as the plugins of these blocks say."""
     return Role.SUPERVISOR if setting.role is Role.WHOLE and _sockets(built) > 1 else setting.role
 
 
