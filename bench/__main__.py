@@ -19,6 +19,7 @@ from bench.measure import (
     ECHO,
     KUBEADM,
     LIVE,
+    WARM_UP,
     Plan,
     Results,
     measure_class,
@@ -130,6 +131,7 @@ class Bench:
             self._measure_classes([*started.ours, *started.others], asker)
         echo, kubeadm = started.ours[0], started.ours[1]
         if "rates" in parts:
+            pacer.run(kubeadm, KINDS["hot"], RATES[-1], WARM_UP)  # no name is asked for the first time below
             for rate in RATES:
                 paced = measure_rate(KINDS["hot"], [echo, kubeadm], pacer, self._plan, rate)
                 self.results.rates.append((rate, paced))
