@@ -71,9 +71,10 @@ def below(parent: bytes, *parts: str) -> bytes | None:
     """
     together = "".join(parts)
     if together.isascii() and together.replace("-", "").isalnum() and "" not in parts:
-        if max(map(len, parts)) > MAXIMUM_LABEL:
+        try:
+            octets = "".join([BEFORE[len(part)] + part for part in parts]).encode()
+        except IndexError:
             return None
-        octets = "".join([BEFORE[len(part)] + part for part in parts]).encode()
     else:
         found = [_labels(part) for part in parts]
         octets = b"" if b"" in found else b"".join(found)
