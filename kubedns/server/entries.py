@@ -24,8 +24,7 @@ FIRST_LABEL = HEADER_SIZE + 1  # where a question's first label starts, behind i
 QUESTION_FIXED = 4  # octets: type and class
 RECORD_FIXED = 12  # octets of a record before its data, its owner a pointer
 ONE_OCTET = 255  # the longest TTL whose other octets are zero
-READY = 8  # replies of an entry whose reply turns, a power of two
-READY_OCTETS = 4096  # that they may have together, unless even two have more
+READY = 8  # replies of an entry whose reply turns
 RENEWAL = 5  # after so many sendings one of them is made anew; it has no factor in common with READY
 
 
@@ -56,12 +55,11 @@ class Turns:
     `left` is the TTL that they are to show, 0 where they show their own.
     """
 
-    __slots__ = ("_make", "_most", "_places", "_ready", "_sent", "_shown", "left")
+    __slots__ = ("_make", "_places", "_ready", "_sent", "_shown", "left")
 
     def __init__(self, make: Callable[[], bytes], first: bytes, *, steady: bool) -> None:
         """`make` returns a reply's octets behind the ID, in the next order; see Reply.steady."""
         self._make = make
-        self._most = _ready_at_most(len(first))
         self._ready = [first]
         self._shown = [0]  # the TTL of each
         self._places = ttl_places(b"\0\0" + first) if steady else None
@@ -71,12 +69,12 @@ class Turns:
     def next(self) -> bytes:
         ready, shown = self._ready, self._shown
         sent = self._sent = self._sent + 1
-        if len(ready) < self._most:
+        if len(ready) < READY:
             place = len(ready)
             ready.append(self._make())
             shown.append(0)
         else:
-            place = sent % self._most
+            place = sent % READY
             if not sent % RENEWAL:
                 ready[place] = self._make()
                 shown[place] = 0
@@ -128,8 +126,7 @@ class Kept:
     @property
     def size(self) -> int:
         """Octets of memory: those of ready orders are counted as if they were all made."""
-        octets = len(self.octets)
-        return ENTRY + len(self.key) + octets * (_ready_at_most(octets) if self.turns else 1)
+        return ENTRY + len(self.key) + len(self.octets) * (READY if self.turns else 1)
 
     @property
     def groups(self) -> list[Group]:
@@ -307,12 +304,6 @@ Entry = Kept | Below
 
 def _none(_label: bytes, _now: float) -> None:
     return None
-
-
-def _ready_at_most(octets: int) -> int:
-    """Return how many replies of a size are kept ready of one that turns: a power of two."""
-    fitting = READY_OCTETS // octets
-    return max(2, min(READY, 1 << fitting.bit_length() - 1)) if fitting else 2
 
 
 def with_ttl(octets: bytes, places: Sequence[int], ttl: int, shift: int) -> bytes:

@@ -12,7 +12,7 @@ import pytest
 
 from kubedns.cluster.tokens import Serial
 from kubedns.metrics import Count
-from kubedns.server.entries import ENTRY, READY
+from kubedns.server.entries import READY
 from kubedns.server.wirecache import LARGEST_REPLY, LONGEST_KEY, Keeping, Shelf, WireCache
 from kubedns.wire.edns import Edns
 from kubedns.wire.numbers import Rcode
@@ -46,12 +46,11 @@ class Exchange:
 
 
 class Turning(Reply):
-    """Another TXT record each time, and so many more that stay as they are."""
+    """Another TXT record each time."""
 
-    def __init__(self, name: bytes, more: int = 0) -> None:
+    def __init__(self, name: bytes) -> None:
         super().__init__(validity=NEVER)
         self._name = name
-        self._more = [txt(name, "x" * 200, 0)] * more
         self._numbers = count()
 
     @property
@@ -63,7 +62,7 @@ class Turning(Reply):
         return UNTIL_RELOAD
 
     def octets(self, query: Query) -> bytes:
-        return Reply([txt(self._name, str(next(self._numbers)), 0), *self._more]).octets(query)
+        return Reply([txt(self._name, str(next(self._numbers)), 0)]).octets(query)
 
 
 class Kept:
@@ -209,19 +208,6 @@ def test_a_reply_that_turns_is_sent_in_every_order_that_it_makes_and_renewed() -
     assert all(one != other for one, other in pairwise(sent))
     assert len(set(sent[: READY - 2])) == READY - 2
     assert len(set(sent)) > 2 * READY
-
-
-@pytest.mark.parametrize(("more", "ready"), [(1, READY), (3, 4), (7, 2), (25, 2)])
-def test_of_a_large_reply_that_turns_fewer_orders_are_ready(more: int, ready: int) -> None:
-    kept, message = Kept(), with_opt(datagram(), opt(8192))
-    kept.keep(message, Turning(b"\x07example\x03org\x00", more))
-    sent = [kept.get(message) for _ in range(20 * ready)]
-    assert all(one != other for one, other in pairwise(sent))
-    assert len(set(sent)) > 2 * ready
-    [entry] = kept.shelf.entries.values()
-    assert entry.turns is not None
-    assert len(entry.turns._ready) == ready  # noqa: SLF001 - what it takes in memory is the point
-    assert entry.size == ENTRY + len(entry.key) + ready * len(entry.octets)
 
 
 def test_two_that_share_a_place_are_both_kept_in_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
