@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from kubedns.wire.validity import Tally
 
 MOST_ENTRIES = 60_000
-MOST_OCTETS = 14 << 20
+MOST_OCTETS = 12 << 20
 LONGEST_KEY = 300  # octets: a name, type and class, a header and a plain OPT record have fewer
 LARGEST_REPLY = 8192  # octets
 ONCE = 1 << 18  # places for marks of queries that came once
