@@ -26,8 +26,9 @@ SOURCE = Path(__file__).parents[1]
 HOME = Path("opt/kubedns")
 LIBRARY = f"python{sys.version_info.major}.{sys.version_info.minor}"
 # Parts of the standard library that no server needs: tests, windows, installers, and pip's own environment.
-LEFT_OUT = ("__pycache__", "config-*", "dist-packages", "ensurepip", "idlelib", "lib2to3", "site-packages", "test",
-            "tests", "tkinter", "turtledemo", "_test*", "_ctypes_test*", "_tkinter*", "xxlimited*")  # fmt: skip
+LEFT_OUT = ("__pycache__", "EXTERNALLY-MANAGED", "config-*", "dist-packages", "ensurepip", "idlelib", "lib2to3",
+            "site-packages", "test", "tests", "tkinter", "turtledemo", "_test*", "_ctypes_test*", "_tkinter*",
+            "xxlimited*")  # fmt: skip
 FILES = {
     "etc/passwd": "root:x:0:0:root:/:/sbin/nologin\nkubedns:x:65532:65532:kubedns:/:/sbin/nologin\n",
     "etc/group": "root:x:0:\nkubedns:x:65532:\n",
@@ -115,8 +116,8 @@ def compile_all(root: Path, home: Path) -> None:
     for old in home.rglob("__pycache__"):
         shutil.rmtree(old)
     mode = py_compile.PycInvalidationMode.UNCHECKED_HASH
-    done = compileall.compile_dir(
-        home / "lib", quiet=1, workers=0, stripdir=str(root), prependdir="/", invalidation_mode=mode
+    done = compileall.compile_dir(  # Debian's Python has its packages beside `lib`
+        home, quiet=1, workers=0, stripdir=str(root), prependdir="/", invalidation_mode=mode
     )
     if not done:
         sys.exit("not all could be compiled")

@@ -101,7 +101,7 @@ def test_the_image_holds_no_shell_no_compiler_and_no_installer(image: Path) -> N
 
 def test_everything_is_compiled_ahead_and_never_compared(image: Path) -> None:
     tag = sys.implementation.cache_tag
-    sources = list((image / "opt/kubedns/lib").rglob("*.py"))
+    sources = list((image / "opt/kubedns").rglob("*.py"))
     compiled = [path.parent / "__pycache__" / f"{path.stem}.{tag}.pyc" for path in sources]
     assert len(sources) > 1000
     assert [path for path in compiled if not path.exists()] == []
