@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 from ipaddress import IPv6Address
 
+IPV4_SIZE, IPV6_SIZE = 4, 16  # octets of an address
 _MAPPED = bytes(10) + b"\xff\xff"  # ::ffff:0:0/96, which net.IP.To4 takes for IPv4 (RFC 4291 §2.5.5.2)
 
 
@@ -21,7 +22,7 @@ def pack_address(text: str) -> bytes | None:
 
 def address_text(octets: bytes) -> str:
     """Return the canonical text (RFC 5952) of 4 or 16 octets."""
-    if len(octets) == 4:  # noqa: PLR2004 - octets of an IPv4 address
+    if len(octets) == IPV4_SIZE:
         return socket.inet_ntop(socket.AF_INET, octets)
     text = socket.inet_ntop(socket.AF_INET6, octets)
     # libc prints ::/96 with a dotted tail, Go does not.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from kubedns.answers.table import Answers, Table
+from kubedns.cluster.addresses import IPV4_SIZE, IPV6_SIZE
 from kubedns.plugin.contract import ResolveError
 from kubedns.plugin.current import Current
 from kubedns.plugin.derived import Derived
@@ -18,7 +19,7 @@ from kubedns.wire.validity import NEVER, UNTIL_RELOAD, Validity
 from plugins.hosts.file import HostsFile
 from plugins.hosts.metrics import register
 from plugins.hosts.options import read_options
-from plugins.hosts.table import IPV4_SIZE, IPV6_SIZE, MOST_RECORDS, HostsTable
+from plugins.hosts.table import MOST_RECORDS, HostsTable
 
 if TYPE_CHECKING:
     from kubedns.corefile.values import Directive

@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from kubedns.cluster.addresses import pack_address
+from kubedns.cluster.addresses import IPV4_SIZE, IPV6_SIZE, pack_address
 from kubedns.wire.errors import WireError
 from kubedns.wire.name import ROOT, name
 
@@ -14,7 +14,6 @@ if TYPE_CHECKING:
 
     from kubedns.plugin.zones import Zones
 
-IPV4_SIZE, IPV6_SIZE = 4, 16
 WILDCARD = b"\x01*"
 LINES = 256  # parsed in one step
 # As many records as a message can hold, and one more: of 65,535 octets each record takes 13 or more.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from kubedns.cluster.addresses import address_text, pack_address
+from kubedns.cluster.addresses import IPV4_SIZE, address_text, pack_address
 from kubedns.wire.records import RR, address, srv
 from plugins.kubernetes.names import below, host_name
 
@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from kubedns.cluster.objects import Endpoint, EndpointSlice, Port, Service
     from plugins.kubernetes.names import ServiceName
 
-IPV4 = 4  # octets of an address
 NO_PORT = -1  # a Service or slice that declares no port: it has addresses, but no SRV record
 WEIGHT = 100  # shared by all candidates of a name
 
@@ -76,7 +75,7 @@ def endpoint_label(endpoint: Endpoint, *, pod_names: bool) -> str:
 def labels_at(piece: EndpointSlice, packed: bytes, *, pod_names: bool) -> list[str]:
     """Return the labels of a slice's endpoints with an address; most slices need no search for that."""
     if piece.plain and not pod_names:
-        return ["{}-{}-{}-{}".format(*packed) if len(packed) == IPV4 else dashed(address_text(packed))]
+        return ["{}-{}-{}-{}".format(*packed) if len(packed) == IPV4_SIZE else dashed(address_text(packed))]
     return [endpoint_label(one, pod_names=pod_names) for one in piece.endpoints if one.address == packed]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from kubedns.cluster.addresses import pack_address
+from kubedns.cluster.addresses import IPV4_SIZE, pack_address
 from kubedns.wire.numbers import RRClass, RRType
 from plugins.kubernetes import names
 
@@ -56,4 +56,4 @@ class Pods:
     def answer(self, label: bytes, _now: float) -> bytes | None:
         """Return the record of an address with dashes."""
         packed = pack_address(names.pod_address(label[1:]))
-        return self._head + packed if packed is not None and len(packed) == 4 else None  # noqa: PLR2004 - IPv4's octets
+        return self._head + packed if packed is not None and len(packed) == IPV4_SIZE else None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from kubedns.cluster.addresses import pack_address
+from kubedns.cluster.addresses import IPV4_SIZE, pack_address
 from kubedns.plugin.reverse import is_reverse, reverse_address
 from kubedns.wire.name import from_labels, is_within, labels
 from kubedns.wire.numbers import AA, Rcode, RRType
@@ -308,7 +308,7 @@ class Zone:
             return Negative(Rcode.NXDOMAIN, (token,))
         ttl, validity = self._options.ttl, Validity(tokens=(token,))
         reply = Reply([ptr(wire, target, ttl) for target in targets], flags=AA, validity=validity)
-        if self._speaks_for_others and len(targets) == 1 and len(packed) == 4:  # noqa: PLR2004 - octets of an IPv4 address
+        if self._speaks_for_others and len(targets) == 1 and len(packed) == IPV4_SIZE:
             reply.siblings = Neighbours(wire[wire[0] + 1 :], packed[:3], ttl, self._targets)
         return reply
 

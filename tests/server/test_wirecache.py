@@ -362,7 +362,7 @@ HOSTS = "hosts.example."
 
 
 class Numbered:
-    """Siblings: each name of digits has an address, given a thousand times at most."""
+    """Siblings: each name of digits has an address."""
 
     parent = wire(HOSTS)
 
