@@ -38,7 +38,7 @@ def setup(directive: Directive, block: ServerBlock) -> Cache:
     """Read the options, and take over what a configuration before this one kept if it would say the same now."""
     options = read_options(directive, block)
     store = block.shared.keep(
-        ("cache", block.zones, block.root, _below(directive, block)),
+        ("cache", block.servers, block.zones, block.root, _below(directive, block)),
         lambda: Store(options.success.entries, options.denial.entries),
     )
     return Cache(options, store, block.servers)
@@ -93,13 +93,13 @@ class Cache(Straight):
     def begin(self) -> None:
         """Show, as a metric, what this store holds."""
         for listener in self.listeners:
-            counters.stores[listener.labels] = self.store
+            counters.shown[listener.labels] = self
 
     async def stop(self) -> None:
-        """Renew nothing any more."""
+        """Renew nothing any more; a cache of the configuration after this one may show the same store."""
         for listener in self.listeners:
-            if counters.stores.get(listener.labels) is self.store:
-                del counters.stores[listener.labels]
+            if counters.shown.get(listener.labels) is self:
+                del counters.shown[listener.labels]
         await self._renewing.stop()
 
     def before(self, query: Query) -> Reply | None:

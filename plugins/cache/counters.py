@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from prometheus_client.metrics_core import Metric
 
-    from plugins.cache.store import Store
+    from plugins.cache import Cache
 
 KINDS = (SUCCESS, DENIAL)
 
@@ -44,7 +44,7 @@ class Counters:
 
 
 every_cache: dict[Labels, Counters] = {}
-stores: dict[Labels, Store] = {}  # of the configuration that is served
+shown: dict[Labels, Cache] = {}  # those of the configuration that is served
 
 
 def counters(labels: Labels) -> Counters:
@@ -56,9 +56,9 @@ def families() -> Iterator[Metric]:
     """Yield each family that has a series."""
     names = [*Labels._fields[:1], "type", *Labels._fields[1:]]
     gauge = GaugeMetricFamily("coredns_cache_entries", "Replies that are kept.", labels=names)
-    for labels, store in stores.items():
-        gauge.add_metric(_typed(labels, SUCCESS), len(store.success))
-        gauge.add_metric(_typed(labels, DENIAL), len(store.denial))
+    for labels, cache in shown.items():
+        gauge.add_metric(_typed(labels, SUCCESS), len(cache.store.success))
+        gauge.add_metric(_typed(labels, DENIAL), len(cache.store.denial))
     yield gauge
     for attribute, name, text in PLAIN:
         family = CounterMetricFamily(name, text, labels=Labels._fields)

@@ -86,9 +86,9 @@ class Running:
     async def reload(self, text: str) -> None:
         await self.server.reload(lambda previous: self.configuration(text, previous))
 
-    async def ask(self, name: str = NAME, rrtype: str = "A") -> list[str]:
+    async def ask(self, name: str = NAME, rrtype: str = "A", host: str = "127.0.0.1") -> list[str]:
         query = dns.message.make_query(name, rrtype)
-        reply = await dns.asyncquery.udp(query, "127.0.0.1", timeout=TIME_ENOUGH, port=self.port)
+        reply = await dns.asyncquery.udp(query, host, timeout=TIME_ENOUGH, port=self.port)
         return sorted(rdata.to_text() for rrset in reply.answer for rdata in rrset)
 
 
@@ -131,6 +131,25 @@ def test_what_stays(hosts: Any, old: str, new: str, *, anew: bool) -> None:
             for _ in range(3):
                 assert await one.ask() == ["192.0.2.2" if anew else "192.0.2.1"]
             assert len(one.upstream.asked) == 1 + anew
+
+    run(told())
+
+
+def test_blocks_that_say_the_same_have_a_cache_each(hosts: Any) -> None:
+    """Each keeps its own through reloads, and what it counts is its own."""
+
+    async def told() -> None:
+        both = START + START.replace("bind 127.0.0.1", "bind 127.0.0.2")
+        async with running(both, hosts) as one:
+            for anew in (1, 0):
+                for place, host in enumerate(("127.0.0.1", "127.0.0.2"), 1):
+                    labels = {"server": f"dns://{host}:{one.port}", "type": "success"}
+                    assert await one.ask(host=host) == ["192.0.2.1"]
+                    assert await one.ask("kubernetes.default.svc.cluster.local.", host=host) == ["10.96.0.1"]
+                    assert sample("coredns_cache_hits_total", one.port, **labels) == (0 if anew else 1)
+                    assert sample("coredns_cache_entries", one.port, **labels) == 2
+                    assert len(one.upstream.asked) == (place if anew else 2)
+                await one.reload(both)
 
     run(told())
 
