@@ -21,17 +21,16 @@ metrics.alike.add(ENTRIES)  # each process reads the same file
 
 
 def families(plugins: Iterable[Hosts]) -> Iterator[Metric]:
-    """Yield the two families. Of several plugins with one file the last one's entries count, as in CoreDNS.
+    """Yield the two families. Of several plugins with one file that which read it last counts, as in CoreDNS.
 
     A file that has never been read has no entries to show, though the Corefile has some of its own.
     """
     entries: dict[str, int] = {}
-    modified = readings = 0.0
-    for plugin in plugins:
+    modified = 0.0
+    for plugin in sorted(plugins, key=lambda one: one.file.last_reading):
         if plugin.file.readings:
             entries[plugin.file.shown] = plugin.entries
-        if plugin.file.last_reading > readings:
-            modified, readings = plugin.file.modified, plugin.file.last_reading
+            modified = plugin.file.modified
     text = "Pairs of name and address, and of address and name, in hosts files and in the Corefile."
     family = GaugeMetricFamily(ENTRIES, text, labels=["hostsfile"])
     for path, number in entries.items():

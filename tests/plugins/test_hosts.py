@@ -255,6 +255,21 @@ def test_metrics(tmp_path: Path) -> None:
     assert exposed(*plugins, other) == {str(second): 2, seconds: 50.25}  # of another configuration
 
 
+def test_of_blocks_with_one_file_the_last_to_read_it_tells_its_entries(tmp_path: Path) -> None:
+    file = tmp_path / "hosts"
+    file.write_text("10.0.0.1 a.test b.example c.example")
+    block = ServerBlock((".",))
+    plugins = [hosts.setup(directive(f"hosts {file} {zone} {{\nreload 0s\n}}"), block) for zone in ("test", "example")]
+
+    def entries(reader: hosts.Hosts, written: float) -> float:
+        os.utime(file, (written, written))
+        asyncio.run(reader.file.read())
+        return exposed(*plugins)[str(file)]
+
+    first, second = plugins
+    assert [entries(first, 1), entries(second, 2), entries(first, 3)] == [2, 4, 2]
+
+
 def rewrite(path: Path, text: str, age: float) -> None:
     """Put another file in its place, as editors and kubelets do."""
     new = path.with_name("new")
