@@ -79,7 +79,7 @@ def _arguments() -> argparse.Namespace:
         "kinds", nargs="*", metavar="CLASS", help=f"of: {' '.join(KINDS)}; all of them if none is named"
     )
     parser.add_argument("--parts", nargs="*", choices=PARTS, default=PARTS, help="of the benchmark (default: all)")
-    parser.add_argument("--seconds", type=float, default=1.2, help="of each run at full load (default 1.2)")
+    parser.add_argument("--seconds", type=float, default=1.6, help="of each run at full load (default 1.6)")
     parser.add_argument("--rounds", type=int, default=3, help="of each class; the cheapest counts (default 3)")
     parser.add_argument("--paced-seconds", type=float, default=3.0, help="of each run at a low rate (default 3)")
     parser.add_argument("--no-peers", action="store_true", help="leave other servers out even where they are installed")
@@ -136,11 +136,9 @@ class Bench:
                 paced = measure_rate(KINDS["hot"], [echo, kubeadm], pacer, self._plan, rate)
                 self.results.rates.append((rate, paced))
                 say(f"{rate} q/s: " + ", ".join(f"{name} {one.microseconds:.1f} us" for name, one in paced.items()))
-        alone = [row.cost(KUBEADM) for name in ("hot", "nxdomain") if (row := self.results.row(name))]
-        if "flood" in parts and len(alone) == 2:
-            self.results.flood = measure_flood(
-                FLOOD, kubeadm, asker, self._plan, [cost for cost in alone if cost is not None]
-            )
+        if "flood" in parts:
+            alone = KINDS["hot"], KINDS["nxdomain"]
+            self.results.flood = measure_flood(FLOOD, alone, kubeadm, asker, self._plan)
         for server in (*started.ours, *started.others):
             self.results.memory[server.name] = (self.results.memory[server.name][0], server.memory())
         if "latency" in parts:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 CLIENTS = 20  # sockets, or connections
 OUTSTANDING = 200  # questions under way at once: what keeps the server busy without losing any
 OUTSTANDING_TCP = 20
+PATIENCE = 2.0  # seconds for a reply: what comes later is lost
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +48,7 @@ class Asker:
     def full_load(self, server: Server, kind: Kind, seconds: float) -> Run:
         """Ask as fast as the server answers. Raises BenchError if it does not."""
         command = ["dnsperf", "-s", HOST, "-p", str(server.port), "-d", str(self.files.file(kind))]
-        command += ["-l", f"{seconds:g}", "-c", str(self.clients), "-T", "1"]
+        command += ["-l", f"{seconds:g}", "-t", f"{PATIENCE:g}", "-c", str(self.clients), "-T", "1"]
         command += ["-q", str(OUTSTANDING_TCP), "-m", "tcp"] if kind.tcp else ["-q", str(OUTSTANDING)]
         command += ["-e"] if kind.edns else []
         command += ["-x", str(self.from_port)] if self.from_port else []

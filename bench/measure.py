@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from bench.questions import Kind
     from bench.targets import Bounds
 
-WARM_UP = 0.6  # seconds: answers are compiled, the processor is at its pace
+WARM_UP = 1.0  # seconds: answers are compiled, the processor is at its pace
 PEER_ROUNDS = 2
 FAR_OFF = 150.0  # microseconds: a peer that costs more is not asked again for a closer look
 PEER_SHARE = 0.5  # of the seconds: there are many of them, and nobody judges them
@@ -172,7 +172,7 @@ def _try(row: Row, server: Server, asker: Asker, seconds: float, say: Callable[[
 def measure_rate(kind: Kind, servers: Sequence[Server], pacer: Pacer, plan: Plan, rate: int) -> dict[str, Paced]:
     """Ask each server at the same rate by turns; return each one's cheapest run."""
     best: dict[str, Paced] = {}
-    for _ in range(PEER_ROUNDS):
+    for _ in range(plan.rounds):
         for server in servers:
             paced = pacer.run(server, kind, rate, plan.paced_seconds)
             if server.name not in best or paced.microseconds < best[server.name].microseconds:
@@ -180,11 +180,13 @@ def measure_rate(kind: Kind, servers: Sequence[Server], pacer: Pacer, plan: Plan
     return best
 
 
-def measure_flood(kind: Kind, server: Server, asker: Asker, plan: Plan, alone: Sequence[float]) -> Flood:
-    """Ask by turns what costs the server so many microseconds alone."""
+def measure_flood(mixed: Kind, alone: Sequence[Kind], server: Server, asker: Asker, plan: Plan) -> Flood:
+    """Ask the questions mixed and each half of them alone, by turns, so that all see the machine at the same pace."""
     before = server.memory()
-    runs = []
+    costs: dict[str, list[float]] = {}
     for _ in range(plan.rounds):
-        asker.files.renew(kind, plan.seconds)
-        runs.append(asker.full_load(server, kind, plan.seconds).microseconds)
-    return Flood(min(runs), sum(alone) / len(alone), before, server.memory())
+        for kind in (*alone, mixed):
+            asker.files.renew(kind, plan.seconds)
+            costs.setdefault(kind.name, []).append(asker.full_load(server, kind, plan.seconds).microseconds)
+    expected = sum(min(costs[kind.name]) for kind in alone) / len(alone)
+    return Flood(min(costs[mixed.name]), expected, before, server.memory())
