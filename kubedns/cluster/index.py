@@ -4,17 +4,18 @@ Rules of this file:
 
 - An update that changes no field that is kept changes nothing: no token, no serial.
 - A map from an address holds the object itself, or a tuple in order of namespace and name where several have it:
-  a tuple for each of 150,000 addresses would cost as much as the addresses.
+  a tuple for each of 150,000 addresses would cost several times what the map does.
 - Tokens exist for Services that exist and for some addresses that do. Whatever else is asked for shares one of
   SHARED_TOKENS with all that has the same hash: strangers may ask for what they like, and make nothing grow.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from kubedns.cluster.addresses import pack_address
 from kubedns.cluster.objects import Endpoint, EndpointSlice, Kind, Namespace, Object, Pod, Service, kind_of_object
+from kubedns.cluster.places import AddressMap
 from kubedns.cluster.tokens import Serial, Token
 
 if TYPE_CHECKING:
@@ -28,6 +29,17 @@ SHARED_TOKENS = 4096
 Key = tuple[str, str]  # namespace and name; the namespace of a Namespace is empty
 _Held = TypeVar("_Held", Service, EndpointSlice, Pod)
 _Where = TypeVar("_Where")  # a packed address, a podIP's text, or a Service's key
+_At_contra = TypeVar("_At_contra", contravariant=True)
+
+
+class _Places(Protocol[_At_contra, _Held]):
+    """A map from where objects are."""
+
+    def get(self, place: _At_contra, /) -> _Held | tuple[_Held, ...] | None: ...
+
+    def __setitem__(self, place: _At_contra, held: _Held | tuple[_Held, ...], /) -> None: ...
+
+    def __delitem__(self, place: _At_contra, /) -> None: ...
 
 
 class Index:
@@ -49,8 +61,8 @@ class Index:
         self._slices: dict[Key, EndpointSlice] = {}
         self._pods: dict[Key, Pod] = {}
         self._slices_of: dict[Key, EndpointSlice | tuple[EndpointSlice, ...]] = {}
-        self._services_at: dict[bytes, Service | tuple[Service, ...]] = {}
-        self._slices_at: dict[bytes, EndpointSlice | tuple[EndpointSlice, ...]] = {}
+        self._services_at: AddressMap[Service | tuple[Service, ...]] = AddressMap()
+        self._slices_at: AddressMap[EndpointSlice | tuple[EndpointSlice, ...]] = AddressMap()
         self._pods_at: dict[str, Pod | tuple[Pod, ...]] = {}
         self._token = Token()
         self._namespaces_token = Token()
@@ -239,8 +251,6 @@ class Index:
         return True
 
     def _put_slice(self, key: Key, new: EndpointSlice | None) -> bool:
-        if new is not None:
-            new = _sharing(self._slices.get(key), new)
         old = _exchange(self._slices, key, new)
         if old == new:
             return False
@@ -337,19 +347,6 @@ def _exchange(objects: dict[Key, _Held], key: Key, new: _Held | None) -> _Held |
     return old
 
 
-def _sharing(old: EndpointSlice | None, new: EndpointSlice) -> EndpointSlice:
-    """Return a slice with the endpoints of the one before it where they are equal.
-
-    The map of slices by address has those of the first as its keys for as long as something has the address: with each
-    slice's change it would come to hold every address twice.
-    """
-    if old is None or not old.endpoints:
-        return new
-    held = {one: one for one in old.endpoints}
-    endpoints = tuple(held.get(one, one) for one in new.endpoints)
-    return EndpointSlice(new.namespace, old.name, new.service, new.ports, endpoints)
-
-
 def _members(held: _Held | tuple[_Held, ...] | None) -> Iterator[_Held]:
     if held is None:
         return iter(())
@@ -357,7 +354,7 @@ def _members(held: _Held | tuple[_Held, ...] | None) -> Iterator[_Held]:
 
 
 def _move(
-    places: dict[_Where, _Held | tuple[_Held, ...]],
+    places: _Places[_Where, _Held],
     before: set[_Where],
     after: set[_Where],
     old: _Held | None,
