@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING
 
-from kubedns.corefile.suggest import indent, missing_brace, nearest
+from kubedns.corefile.suggest import indent, indent_of, missing_brace, nearest
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -56,7 +56,9 @@ def meant_for(word: Word, place: Place) -> Word | None:
     above = place.directive[0] if place.directive else None
     if above is None or above.source is not word.source or above.line >= word.line or indent(above) >= indent(word):
         return None
-    return above
+    between = word.source.lines[above.line : word.line - 1]
+    outer = [line for line in between if line.strip() and indent_of(line) <= indent(above)]  # above is a snippet's
+    return None if outer else above
 
 
 def cure(

@@ -54,5 +54,9 @@ def _not_closed(opening: Word, more: str) -> str:
 
 def indent(word: Word) -> int:
     """Return how many columns the word's line is indented."""
-    line = word.source.lines[word.line - 1].expandtabs()
+    return indent_of(word.source.lines[word.line - 1])
+
+
+def indent_of(line: str) -> int:
+    line = line.expandtabs()
     return len(line) - len(line.lstrip())

@@ -92,6 +92,10 @@ CURES = {
         "a.org {\n  cache\n    denial 5\n    success 5\n  }\n}",
         "if it is for 'cache' on line 2, end that line with '{'",
     ),
+    "misspelt-behind-a-snippet": (
+        "(c) {\n  cache\n}\na.org {\n    import c\n    logg\n}",
+        "did you mean 'log'?",
+    ),
     "brace-glued-behind": ("a.org {\nwhoami}\n", "put the '}' on a line of its own"),
     "one-line-block": ("a.org { whoami }", "put the '}' on a line of its own"),
     "one-line-import": ("(c) {\n}\na.org { import c }", "put the '}' on a line of its own"),
