@@ -94,7 +94,7 @@ class Hosts:
         if reply is not None:
             return reply
         validity = self._validity  # of what was looked at, whatever comes while the next plugin waits
-        return self._depending(await pass_on(query), validity)
+        return self._depending(query, await pass_on(query), validity)
 
     def _renew(self) -> None:
         """Start anew with what the file holds now."""
@@ -103,18 +103,28 @@ class Hosts:
         self._no_data = Reply(flags=AA, validity=self._validity, suffix=ROOT)
         self._passed.clear()
 
-    def _depending(self, reply: Reply, validity: Validity) -> Reply:
+    def _depending(self, query: Query, reply: Reply, validity: Validity) -> Reply:
         """Return a reply from behind, valid for as long as the file does not change: it may get that name."""
         alone = self._speaks_for_ours(reply)
         if not self._changes and not alone:
             return reply
+        if reply.validity.never:
+            made = reply.replaced(validity=reply.validity.joined(self._until_gained(query, validity)))
+            return made.alone() if alone else made
         made = self._passed.get(reply) if validity is self._validity else None
         if made is None:
             made = reply.replaced(validity=reply.validity.joined(validity))
             made = made.alone() if alone else made
-            if validity is self._validity and not reply.validity.never:
+            if validity is self._validity:
                 self._passed.put(reply, made)
         return made
+
+    def _until_gained(self, query: Query, validity: Validity) -> Validity:
+        """Return how long the file does not have what was asked for: to ask an upstream anew for all else is dear."""
+        if validity is not self._validity or self._token.stale:
+            return validity  # it changed while the upstream was asked
+        packed = reverse_address(query.labels) if query.rrtype == RRType.PTR else None
+        return self.file.missing(packed or query.name)
 
     def _speaks_for_ours(self, reply: Reply) -> bool:
         """Tell whether a reply says something of names or addresses that are in a table."""

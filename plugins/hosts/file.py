@@ -5,15 +5,21 @@ from __future__ import annotations
 import asyncio
 import time
 from typing import TYPE_CHECKING
+from zlib import crc32
 
 from kubedns.cluster.tokens import Token
 from kubedns.log import plugin_log
 from kubedns.plugin.zones import Zones
 from kubedns.watch import FileWatch, Following, in_slices
+from kubedns.wire.validity import Validity
 from plugins.hosts.table import HostsTable
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from plugins.hosts.options import Options
+
+GROUPS = 256  # of names that are not in the file, by hash
 
 log = plugin_log("hosts")
 
@@ -33,6 +39,7 @@ class HostsFile:
         self.modified = 0.0
         self.readings = 0
         self.last_reading = 0.0
+        self._missing = [Token() for _ in range(GROUPS)]
         self._zones = Zones((zone, zone) for zone in options.zones)
         self._reverse = options.reverse
         self._watch = FileWatch(options.path)
@@ -47,6 +54,13 @@ class HostsFile:
     async def stop(self) -> None:
         """Follow the file no longer."""
         await self._following.stop()
+
+    def missing(self, key: bytes) -> Validity:
+        """Return how long the file has no such name (wire octets) or address (packed), if it has none now.
+
+        This ends for one of so many names when the file gets another: what an upstream said of the others stays.
+        """
+        return Validity(tokens=(self._missing[crc32(key) % GROUPS],))
 
     async def read(self) -> None:
         """Put a changed file's content in place of the old, at once; one that can't be read changes nothing."""
@@ -63,10 +77,25 @@ class HostsFile:
                 await in_slices(table.reading(file, self._zones, reverse=self._reverse))
         except (OSError, ValueError):
             return
+        gained: set[int] = set()
+        await in_slices(_gained(table, self.table, gained))
         self.table, before = table, self.token
         self.token = Token()
         before.stale = True
+        for group in gained:
+            self._missing[group].stale = True
+            self._missing[group] = Token()
         self.modified = state.st_mtime
         self.readings += 1
         self.last_reading = time.monotonic()
         log.debug(f"Parsed hosts file into {table.entries} entries")
+
+
+def _gained(table: HostsTable, before: HostsTable, groups: set[int]) -> Iterator[None]:
+    """Add the groups of what the table has and the one before had not, some at each step."""
+    if table.has_wildcards_besides(before):
+        groups.update(range(GROUPS))
+        return
+    for keys in table.besides(before):
+        groups.update([crc32(key) % GROUPS for key in keys])
+        yield

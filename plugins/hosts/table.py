@@ -65,6 +65,17 @@ class HostsTable:
         """Return an address's names."""
         return _all(self._names, packed)
 
+    def has_wildcards_besides(self, before: HostsTable) -> bool:
+        return any(self._wildcards[size].keys() - before._wildcards[size].keys() for size in self._wildcards)
+
+    def besides(self, before: HostsTable) -> Iterator[list[bytes]]:
+        """Yield, some at a time, the names and the addresses with names that another table has not."""
+        old_names = before._addresses.values()
+        for table, old in *((names, old_names) for names in self._addresses.values()), (self._names, (before._names,)):
+            keys = iter(table)
+            while some := list(islice(keys, LINES)):
+                yield [key for key in some if not any(key in each for each in old)]
+
     def reading(self, lines: Iterable[bytes], zones: Zones[bytes], *, reverse: bool) -> Iterator[None]:
         """Add lines, some at each step: names inside `zones`, and names of addresses if `reverse`."""
         known: dict[bytes, bytes] = {}  # blocklists have one address a hundred thousand times

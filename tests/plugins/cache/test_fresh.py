@@ -210,6 +210,28 @@ def test_a_hosts_file_that_gets_a_name(tmp_path: Path, says: str) -> None:
     run(told())
 
 
+def test_a_hosts_file_that_gets_another_name(tmp_path: Path) -> None:
+    """Nothing else has to be asked for anew."""
+
+    async def told() -> None:
+        path = tmp_path / "hosts"
+        path.write_text("10.0.0.1 other.example.org\n")
+        plugin = hosts.setup(directive(f"hosts {path} {{\n fallthrough\n}}"), ServerBlock((".",)))
+        await plugin.file.start()
+        front = cache.setup(directive("cache"), ServerBlock((".",)))
+        backend = Backend(A)
+        chain = behind(plugin, backend)
+        for text in ("10.0.0.2 another.example.org\n", "10.0.0.3 other.example.org\n", ""):
+            await front.resolve(ask(), chain)
+            path.write_text(text)
+            await plugin.file.read()
+        await front.resolve(ask(), chain)
+        assert len(backend.asked) == 1
+        await plugin.file.stop()
+
+    run(told())
+
+
 def test_a_hosts_file_that_changes_while_an_upstream_is_asked(tmp_path: Path) -> None:
     async def told() -> None:
         path = tmp_path / "hosts"
