@@ -109,8 +109,8 @@ class Hosts:
         if not self._changes and not alone:
             return reply
         if reply.validity.never:
-            made = reply.replaced(validity=reply.validity.joined(self._until_gained(query, validity)))
-            return made.alone() if alone else made
+            upstreams = reply.replaced(validity=reply.validity.joined(self._until_gained(query, validity)))
+            return upstreams.alone() if alone else upstreams
         made = self._passed.get(reply) if validity is self._validity else None
         if made is None:
             made = reply.replaced(validity=reply.validity.joined(validity))
