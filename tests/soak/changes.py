@@ -16,6 +16,7 @@ import time
 from collections import deque
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, NamedTuple
@@ -24,7 +25,7 @@ import dns.message
 
 from bench import cluster
 from bench.live import NAMESPACE, Client, Lived, api_server, domain_name, following, load, service
-from bench.probe import Probe, percentile, slowest
+from bench.probe import Probe, percentile, slowest, within
 from bench.processes import BenchError
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ PROBE_RATE = 1_000.0  # queries a second about names that are always there
 LOOKED_BACK = 3  # questions about older changes, after each change
 QUIET = 10.0  # seconds without changes, to tell what they cost
 COMPACTED = 60.0  # seconds; an API server forgets too
+SLOW = 0.02  # seconds: answers that took longer are told of
 SEED = 5
 MEBIBYTE = 1 << 20
 
@@ -60,6 +62,14 @@ class Expected(NamedTuple):
     before: frozenset[str]
 
 
+class Look(NamedTuple):
+    """Seconds: when, by the monotonic clock; the CPU that the server has had, and its wait for a core, until then."""
+
+    at: float
+    cpu: float
+    waited: float
+
+
 @dataclass(slots=True)
 class Figures:
     """What was seen: seconds, octets, counts."""
@@ -69,6 +79,7 @@ class Figures:
     ages: list[float] = field(default_factory=list)
     stale: list[str] = field(default_factory=list)
     memory: list[int] = field(default_factory=list)
+    looks: list[Look] = field(default_factory=list)
     seconds: float = 0.0
     idle_cpu: float = 0.0  # of a second
     busy_cpu: float = 0.0  # of a second
@@ -211,6 +222,7 @@ def _change(
                 pending.append(question)
         if now >= looked:
             figures.memory.append(lived.server.memory().now)
+            figures.looks.append(Look(now, lived.server.cpu(), lived.server.waited()))
             looked += 1.0
         if now >= compacted + COMPACTED:
             lived.api.compact()
@@ -267,11 +279,26 @@ def report(figures: Figures, samples: Sequence[Sample]) -> tuple[str, list[str]]
         f"{percentile(figures.ages, 0.99) * 1000:.2f} ms (99 %), {max(figures.ages) * 1000:.2f} ms (slowest)\n"
         f"answers to what has not, {PROBE_RATE:.0f} a second: {percentile(took, 0.5) * 1000:.2f} ms (median), "
         f"{percentile(took, 0.99) * 1000:.2f} ms (99 %), {slowest(samples) * 1000:.2f} ms (slowest) of {len(took)}\n"
+        f"{_meanwhile(figures.looks, samples)}"
         f"memory: {early / MEBIBYTE:.1f} MiB in the second quarter, {late / MEBIBYTE:.1f} MiB in the last, "
         f"{most / MEBIBYTE:.1f} MiB at most\n"
         f"CPU: {each:.2f} ms for each change, with the questions that check it\n"
     )
     return text, wrong
+
+
+def _meanwhile(looks: Sequence[Look], samples: Sequence[Sample]) -> str:
+    """Tell what the server did in the seconds of the slowest answers: it may have wanted a core and had none."""
+    lines = []
+    for before, after in pairwise(looks):
+        longest = slowest(within(samples, before.at, after.at))
+        if longest > SLOW:
+            cpu, waited = after.cpu - before.cpu, after.waited - before.waited
+            lines.append(
+                f"  {longest * 1000:.0f} ms in second {before.at - looks[0].at:.0f}, in which the server had "
+                f"{cpu * 1000:.0f} ms of CPU and waited {waited * 1000:.0f} ms for its core\n"
+            )
+    return "".join(lines)
 
 
 def main() -> int:
