@@ -61,7 +61,7 @@ class Index:
         self._slices: dict[Key, EndpointSlice] = {}
         self._pods: dict[Key, Pod] = {}
         self._slices_of: dict[Key, EndpointSlice | tuple[EndpointSlice, ...]] = {}
-        self._services_at: AddressMap[Service | tuple[Service, ...]] = AddressMap()
+        self._services_at: dict[bytes, Service | tuple[Service, ...]] = {}
         self._slices_at: AddressMap[EndpointSlice | tuple[EndpointSlice, ...]] = AddressMap()
         self._pods_at: dict[str, Pod | tuple[Pod, ...]] = {}
         self._token = Token()

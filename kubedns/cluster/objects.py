@@ -23,6 +23,7 @@ from kubedns.cluster.schema import (
     ServiceMessage,
     ServiceSpec,
 )
+from kubedns.wire.name import MAXIMUM_LABEL
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -126,7 +127,8 @@ class Service(Value, frozen=True):
 class EndpointSlice(Value, frozen=True):
     """The ready endpoints of a slice; `service` is empty where the label that names the Service is missing.
 
-    `plain` follows from the endpoints: none has a hostname, or an address that is spelled otherwise than usual.
+    `plain` follows from the rest: no endpoint has a hostname, or an address that is spelled otherwise than usual, and
+    the Service's name and the namespace are labels, as the API has them be.
     """
 
     namespace: str
@@ -137,7 +139,8 @@ class EndpointSlice(Value, frozen=True):
     plain: bool = True
 
     def __post_init__(self) -> None:
-        if any(one.hostname or one.spelling for one in self.endpoints):
+        labels = _is_label(self.service) and _is_label(self.namespace)
+        if not labels or any(one.hostname or one.spelling for one in self.endpoints):
             msgspec.structs.force_setattr(self, "plain", False)
 
 
@@ -150,6 +153,11 @@ class Pod(Value, frozen=True):
 
 
 Object = Namespace | Service | EndpointSlice | Pod
+
+
+def _is_label(text: str) -> bool:
+    """Tell whether a text is a label of letters, digits and hyphens (RFC 1123 §2.1)."""
+    return len(text) <= MAXIMUM_LABEL and text.isascii() and text.replace("-", "a").isalnum()
 
 
 def kind_of(raw: Mapping[str, Any]) -> Kind | None:

@@ -84,6 +84,14 @@ def below(parent: bytes, *parts: str) -> bytes | None:
     return wire if len(wire) <= MAXIMUM_NAME else None
 
 
+def endpoint_name(label: str, service: str, namespace: str, primary: bytes) -> bytes | None:
+    """As below(), of parts that are labels for certain."""
+    before = BEFORE
+    above = f"{before[len(label)]}{label}{before[len(service)]}{service}{before[len(namespace)]}{namespace}\3svc"
+    wire = above.encode() + primary
+    return wire if len(wire) <= MAXIMUM_NAME else None
+
+
 def _labels(part: str) -> bytes:
     """Return a part's octets without a root's; empty where it is no name."""
     return (host_name(part) or ROOT)[:-1]

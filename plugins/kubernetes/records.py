@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from kubedns.cluster.addresses import IPV4_SIZE, address_text, pack_address
+from kubedns.cluster.addresses import IPV4_SIZE, pack_address
 from kubedns.wire.records import RR, address, srv
-from plugins.kubernetes.names import below, host_name
+from plugins.kubernetes.names import below, endpoint_name, host_name
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -72,11 +72,12 @@ def endpoint_label(endpoint: Endpoint, *, pod_names: bool) -> str:
     return dashed(endpoint.text)
 
 
-def labels_at(piece: EndpointSlice, packed: bytes, *, pod_names: bool) -> list[str]:
-    """Return the labels of a slice's endpoints with an address; most slices need no search for that."""
-    if piece.plain and not pod_names:
-        return ["{}-{}-{}-{}".format(*packed) if len(packed) == IPV4_SIZE else dashed(address_text(packed))]
-    return [endpoint_label(one, pod_names=pod_names) for one in piece.endpoints if one.address == packed]
+def targets_at(piece: EndpointSlice, packed: bytes, primary: bytes, *, pod_names: bool) -> list[bytes | None]:
+    """Return the names of a slice's endpoints with an address; most slices need no search for that."""
+    if piece.plain and not pod_names and len(packed) == IPV4_SIZE:
+        return [endpoint_name("{}-{}-{}-{}".format(*packed), piece.service, piece.namespace, primary)]
+    labels = [endpoint_label(one, pod_names=pod_names) for one in piece.endpoints if one.address == packed]
+    return [below(primary, label, piece.service, piece.namespace, "svc") for label in labels]
 
 
 def dashed(text: str) -> str:

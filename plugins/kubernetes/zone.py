@@ -323,8 +323,7 @@ class Zone:
         targets: dict[bytes, None] = {}
         for piece in self._index.slices_by_ip(packed):
             if self._shows(piece.namespace):
-                for label in records.labels_at(piece, packed, pod_names=pod_names):
-                    target = names.below(primary, label, piece.service, piece.namespace, "svc")
+                for target in records.targets_at(piece, packed, primary, pod_names=pod_names):
                     if target is not None:
                         targets[target] = None
         return tuple(targets)

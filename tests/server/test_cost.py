@@ -122,7 +122,7 @@ CASES = {
     "ready, orders of SRV with EDNS still to be made": Case(srv(), 1, 524, 3600),
     "first asked": Case(plain(), 0, 4830, 8990),
     "no such name": Case(missing(), 0, 182, 5850, Rcode.NXDOMAIN),
-    "reverse": Case(reverse(), 1, 600, 1000),
+    "reverse": Case(reverse(), 1, 541, 1000),
     "ready, forwarded once": Case(elsewhere(), 2, 107, 200),
     "cached, forwarded once": Case(elsewhere(), 1, 2570, 4190),
     "pod": Case(pods(), 1, 280, 312),
