@@ -54,6 +54,10 @@ class StartError(Exception):
     """What a plugin raises that can't start; its text is all that the operator is shown."""
 
 
+class StartLaterError(StartError):
+    """Raised where no Corefile is to blame: a reload that ends so is tried again."""
+
+
 class Plugin(Protocol):
     """A link of a server block's chain.
 

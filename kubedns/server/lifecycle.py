@@ -11,7 +11,7 @@ from kubedns import log, metrics
 from kubedns.listeners.sockets import open_pair
 from kubedns.listeners.tcp import ConnectionLimit, TcpListener
 from kubedns.listeners.udp import UdpListener
-from kubedns.plugin.contract import Begins, Observes, Role, StartError
+from kubedns.plugin.contract import Begins, Observes, Role, StartError, Starts
 from kubedns.server import parts
 from kubedns.server.dispatch import Dispatcher
 from kubedns.server.listener_metrics import listener_families
@@ -48,6 +48,7 @@ class Server:
         self._stopping = False
         self._counters = metrics.Folded(lambda: listener_families(lambda: self._listeners))
         self._lingering: asyncio.Task[list[Exception]] | None = None
+        self._starting: asyncio.Task[None] | None = None  # of a part of a configuration that is to replace another
         self._retiring: dict[asyncio.Task[None], Stepper] = {}  # of configurations whose last queries wait
         self.configuration: Configuration | None = None
         self._reloads = 0
@@ -94,6 +95,8 @@ class Server:
     async def linger(self) -> list[Exception]:
         """Let every plugin linger, all at a time and each once, whatever number of signals come."""
         self._stopping = True  # from here on no other configuration takes this one's place
+        if self._starting is not None:
+            self._starting.cancel()
         if self._lingering is None:
             lingering = [] if self.configuration is None else self.configuration.parts
             self._lingering = asyncio.get_running_loop().create_task(self._linger(lingering))
@@ -111,10 +114,10 @@ class Server:
         try:
             self._others.follow(new)
             for part in parts.without(new.parts, kept):
-                await parts.start(part, new.plugins)
-                started.append(part)
-                if old is not None and self._stopping:
-                    raise StartError("the server stops")
+                if isinstance(part, Starts):
+                    await self._start(part, new, started, replaces=old is not None)
+                else:
+                    started.append(part)
             for address in _answered_here(new).keys() - self._listeners.keys():
                 opened[address] = self._open(address)
             own = {address: (tcp.sock, udp.sock) for address, (udp, tcp) in self._listeners.items()}
@@ -133,6 +136,24 @@ class Server:
         self._reloads += 1
         settle_collector(whole=bool(dropped) or self._reloads % RELOADS == 1, forked=new.role is Role.WORKER)
         return new
+
+    async def _start(self, part: object, new: Configuration, started: list[Any], *, replaces: bool) -> None:
+        """Start a part and add it to those that are; StartError where the server is to stop instead of reloading."""
+        starting = asyncio.get_running_loop().create_task(parts.start(part, new.plugins))
+        self._starting = starting if replaces else None
+        try:
+            await asyncio.wait({starting})
+        except asyncio.CancelledError:
+            starting.cancel()
+            await asyncio.wait({starting})
+            raise
+        finally:
+            self._starting = None
+        if not starting.cancelled() and starting.exception() is None:
+            started.append(part)
+        if replaces and self._stopping:
+            raise StartError("the server stops")
+        starting.result()
 
     async def _retire(self, stepper: Stepper, leaving: list[Any]) -> None:
         """Stop what the new configuration does not share, once the queries that came to the old one are answered."""

@@ -13,6 +13,7 @@ from kubedns import log, metrics
 from kubedns.corefile.errors import CorefileErrors
 from kubedns.corefile.find import FindError
 from kubedns.listeners.sockets import ListenError
+from kubedns.plugin.contract import StartLaterError
 from kubedns.watch import FileWatch
 
 if TYPE_CHECKING:
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from kubedns.server.configuration import Configuration
     from kubedns.server.lifecycle import Server
     from kubedns.server.loading import Loaded, Loader
+
+MOST_PASSED = 16  # looks at a file between two tries of it
 
 plugin_log = log.plugin_log("reload")
 failures = metrics.Count()
@@ -41,6 +44,7 @@ class Reloader:
         self._watching: Watching | None = None  # of a configuration before, where the one that runs has none
         self._seen = ""  # fingerprint of what was taken up last, or tried
         self._tried = ""  # the same, but empty until the file has changed once
+        self._pause = self._passes = 0  # looks until what was seen last is tried again, in all and now; 0: it is not
         self._task: asyncio.Task[None] | None = None
         self._counters = metrics.Folded(self._families)
 
@@ -57,6 +61,7 @@ class Reloader:
         if self._watching is None or self._stopped:
             return
         self._seen = configuration.fingerprint
+        self._pause = self._passes = 0
         plugin_log.info(f"Running configuration SHA512 = {configuration.fingerprint}")
         if self._task is not None and self._task is not asyncio.current_task():
             self._task.cancel()
@@ -102,7 +107,10 @@ class Reloader:
                     await self._look()
 
     async def _look(self) -> None:
-        """Take the file up if it has changed. One that is wrong is tried once; one that can't be read, next time."""
+        """Take the file up if it has changed. One that is wrong is tried once; one that can't be read, next time.
+
+        One that could not be taken up for another's fault is tried again, at intervals that double.
+        """
         try:
             loaded = await asyncio.to_thread(self._loader.again)
             if loaded.fingerprint != self._seen and loaded.path is not None:
@@ -113,9 +121,12 @@ class Reloader:
         if not loaded.fingerprint:
             plugin_log.warning(f"Corefile parse failed: {CorefileErrors(loaded.corefile.errors)}")
             return
-        if loaded.fingerprint == self._seen:
+        if loaded.fingerprint != self._seen:
+            self._pause = 0
+        elif self._passes != 1:
+            self._passes = max(self._passes - 1, 0)
             return
-        self._seen = loaded.fingerprint
+        self._seen, self._passes = loaded.fingerprint, 0
         failed = await self._take_up(loaded)
         self._tried = loaded.fingerprint
         if failed is not None:
@@ -128,6 +139,8 @@ class Reloader:
         try:
             configuration = await self._server.reload(partial(self._loader.configure, loaded))
         except Exception as error:  # noqa: BLE001 - whatever is wrong with the new configuration, the old one serves
+            if isinstance(error, StartLaterError):
+                self._pause = self._passes = min(2 * self._pause or 1, MOST_PASSED)
             return _logged(error)
         self.watch(configuration)
         log.server_log.info("Reloading complete")

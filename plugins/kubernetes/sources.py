@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from kubedns.cluster.apiserver import Access
@@ -15,8 +16,9 @@ from kubedns.cluster.manifests import ManifestSource
 from kubedns.cluster.reading import Filters, ManifestError
 from kubedns.cluster.relay import Relay, Replica
 from kubedns.corefile.errors import CorefileError
+from kubedns.corefile.numbers import format_duration
 from kubedns.log import plugin_log
-from kubedns.plugin.contract import StartError
+from kubedns.plugin.contract import StartError, StartLaterError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     from plugins.kubernetes.options import Options
 
 WAITING = 0.5  # seconds between lines that say so
+REPLACING = 60.0  # seconds that a cluster has to be read while another is served
 CURES = {
     "": "outside of a cluster name one: kubeconfig FILE or endpoint URL in the block, or --manifests PATH for files",
     "kubeconfig": "kubeconfig takes a file that kubectl could use, and perhaps a context in it",
@@ -45,6 +48,35 @@ class Cluster(Protocol):
 
     async def stop(self) -> None:
         """Follow it no more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """For how many `seconds` a cluster is waited for. `replaces`: until then the server has one that is read."""
+
+    seconds: float
+    replaces: bool = False
+
+    async def over(self, read: asyncio.Task[Any], waiting: str) -> bool:
+        """Wait for a first list to be read, and say so; tell whether it was in time.
+
+        Nobody is told less than before for an edit: StartLaterError where another cluster would have to go.
+        """
+        seconds = max(self.seconds, REPLACING) if self.replaces else self.seconds
+        whole, rest = divmod(seconds, WAITING)
+        for turn in range(int(whole)):
+            await asyncio.wait({read}, timeout=WAITING)
+            if read.done():
+                return True
+            if not (self.replaces and turn):
+                log.info(waiting)
+        if rest:
+            await asyncio.wait({read}, timeout=rest)
+        if self.replaces and not read.done():
+            raise StartLaterError(
+                f"plugin/kubernetes: the cluster was not read in {format_duration(seconds)}: the one known is served on"
+            )
+        return read.done()
 
 
 class RelayedCluster(Replica):
@@ -73,11 +105,11 @@ class RelayingCluster(Relay):
 class LiveCluster(RelayingCluster):
     """A cluster as its API server tells it."""
 
-    def __init__(self, access: Access, filters: Filters, startup_timeout: float) -> None:
-        """Nothing is asked before start(); `startup_timeout` in seconds is how long a first list is waited for."""
+    def __init__(self, access: Access, filters: Filters, wait: Wait) -> None:
+        """Nothing is asked before start()."""
         super().__init__()
         self.source = LiveSource(access, self.index, filters, log)
-        self._startup_timeout = startup_timeout
+        self._wait = wait
 
     async def start(self) -> None:
         """Wait for the first full lists, but no longer than allowed; StartError without usable credentials."""
@@ -86,9 +118,14 @@ class LiveCluster(RelayingCluster):
         except AccessError as error:
             raise StartError(f"plugin/kubernetes: {error}") from error
         synced = asyncio.get_running_loop().create_task(self.source.synced.wait())
-        if not await _wait(synced, self._startup_timeout, "waiting for Kubernetes API before starting server"):
+        try:
+            if not await self._wait.over(synced, "waiting for Kubernetes API before starting server"):
+                log.warning("starting server with unsynced Kubernetes API")
+        except BaseException:
+            await self.stop()
+            raise
+        finally:
             synced.cancel()
-            log.warning("starting server with unsynced Kubernetes API")
 
     async def stop(self) -> None:
         await self.source.stop()
@@ -97,23 +134,26 @@ class LiveCluster(RelayingCluster):
 class ManifestCluster(RelayingCluster):
     """A cluster as files have it."""
 
-    def __init__(self, path: Path, filters: Filters, startup_timeout: float) -> None:
-        """Nothing is read before start(); `startup_timeout` in seconds is how long that may take."""
+    def __init__(self, path: Path, filters: Filters, wait: Wait) -> None:
+        """Nothing is read before start()."""
         super().__init__()
         self._source = ManifestSource(path, self.index, log.warning, filters)
-        self._startup_timeout = startup_timeout
+        self._wait = wait
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         """Wait for the whole cluster, but no longer than allowed; StartError if it can't be read at all."""
         first = asyncio.get_running_loop().create_task(self._source.start())
-        if await _wait(first, self._startup_timeout, "waiting for the cluster's manifests before starting server"):
-            try:
+        try:
+            if await self._wait.over(first, "waiting for the cluster's manifests before starting server"):
                 await first
-            except (ManifestError, OSError) as error:
-                raise StartError(f"plugin/kubernetes: {error}") from error
-        else:
-            log.warning("starting server with manifests that are not read yet")
+            else:
+                log.warning("starting server with manifests that are not read yet")
+        except (ManifestError, OSError) as error:
+            raise StartError(f"plugin/kubernetes: {error}") from error
+        except BaseException:
+            first.cancel()
+            raise
         self._task = asyncio.get_running_loop().create_task(self._keep(first))
 
     async def stop(self) -> None:
@@ -133,19 +173,6 @@ class ManifestCluster(RelayingCluster):
         await self._source.watch()
 
 
-async def _wait(read: asyncio.Task[Any], seconds: float, waiting: str) -> bool:
-    """Wait for a first list to be read, and say so every WAITING seconds; tell whether it was read in time."""
-    whole, rest = divmod(seconds, WAITING)
-    for _ in range(int(whole)):
-        await asyncio.wait({read}, timeout=WAITING)
-        if read.done():
-            return True
-        log.info(waiting)
-    if rest:
-        await asyncio.wait({read}, timeout=rest)
-    return read.done()
-
-
 def open_cluster(options: Options, block: ServerBlock, directive: Directive) -> Cluster:
     """Return the cluster that the options choose, the one already open where another block reads the same.
 
@@ -158,19 +185,17 @@ def open_cluster(options: Options, block: ServerBlock, directive: Directive) -> 
         noendpoints=options.noendpoints,
         targets=options.endpoint_pod_names,
     )
+    known = [one for one in block.shared.previous.values() if isinstance(one, RelayingCluster)]
+    wait = Wait(options.startup_timeout, replaces=any(one.index.synced for one in known))
     path = block.manifests
     if path is not None:
-        return block.shared.keep(
-            ("kubernetes", path, filters), lambda: ManifestCluster(path, filters, options.startup_timeout)
-        )
+        return block.shared.keep(("kubernetes", path, filters), lambda: ManifestCluster(path, filters, wait))
     access = _access(options, block.root)
     try:
         access.check()
     except AccessError as error:
         raise CorefileError(str(error), _word(directive, error.option), CURES[error.option]) from None
-    return block.shared.keep(
-        ("kubernetes", access, filters), lambda: LiveCluster(access, filters, options.startup_timeout)
-    )
+    return block.shared.keep(("kubernetes", access, filters), lambda: LiveCluster(access, filters, wait))
 
 
 def _access(options: Options, root: Path) -> Access:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import signal
 import time
 import urllib.request
@@ -9,7 +10,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from kubedns.cluster.apiserver import NO_CLUSTER
+from kubedns.cluster.apiserver import NO_CLUSTER, Access
+from kubedns.cluster.reading import Filters
+from kubedns.plugin.contract import StartLaterError
+from plugins.kubernetes import sources
 from tests.cluster.following import endpoint_slice, namespace, service
 from tests.end_to_end.client import Asked, ask_all, compose
 from tests.end_to_end.server import Ports, run, serving
@@ -133,6 +137,50 @@ def test_starting_without_the_api_server_and_living_on_without_it(
             assert server.end(signal.SIGTERM) == 0
             assert len([line for line in server.output.all if "connection refused" in line]) <= 2
             assert server.errors.text == ""
+    finally:
+        api.listen()
+
+
+def test_an_edit_while_the_api_server_is_away_takes_nothing_away(
+    tmp_path: Path, api: APIServer, kubeconfig: Path, port: int
+) -> None:
+    """What is known is served for as long as what the new options ask for can't be read; a signal ends the wait."""
+    assert kubeconfig.parent == tmp_path
+    api.put(namespace("default"), service("web", "10.96.1.1"))
+    with serving(tmp_path, COREFILE.format(port=port, more="")) as server:
+        until_rcode(port, "web.default.svc.cluster.local.", NOERROR)
+        api.refuse()
+        try:
+            (tmp_path / "Corefile").write_text(COREFILE.format(port=port, more="labels x!=y"))
+            server.send(signal.SIGUSR1)
+            server.output.wait_for("waiting for Kubernetes API")
+            time.sleep(1.5)  # longer than a start may take
+            assert rcode(port, "web.default.svc.cluster.local.") == NOERROR
+            assert rcode(port, "nope.default.svc.cluster.local.") == NXDOMAIN
+            assert server.end(signal.SIGTERM) == 0
+            assert "unsynced" not in server.output.text
+            assert server.output.text.count("waiting for Kubernetes API") == 1
+        finally:
+            api.listen()
+
+
+def test_a_cluster_that_cannot_be_read_is_no_reason_to_give_up_the_one_known(
+    api: APIServer, kubeconfig: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sources, "REPLACING", 0.3)
+
+    async def main() -> None:
+        cluster = sources.LiveCluster(
+            Access(kubeconfig=(str(kubeconfig), "")), Filters(), sources.Wait(0.1, replaces=True)
+        )
+        with pytest.raises(StartLaterError, match=r"not read in 300ms: the one known is served on"):
+            await cluster.start()
+        await asyncio.sleep(0)
+        assert asyncio.all_tasks() == {asyncio.current_task()}
+
+    api.refuse()
+    try:
+        asyncio.run(main())
     finally:
         api.listen()
 

@@ -54,7 +54,9 @@ class Running:
     def __init__(self, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
         self.path = folder / "Corefile"
         self.server = Server()
-        self.loader = CountedLoader(str(self.path), Setting(find_plugins(None), 53, folder))
+        plugins = folder / "plugins"
+        registry = find_plugins(plugins if plugins.exists() else None)
+        self.loader = CountedLoader(str(self.path), Setting(registry, 53, folder))
         self.reloader = Reloader(self.server, self.loader)
         self._capsys = capsys
         self._said: list[str] = []
@@ -180,6 +182,56 @@ def test_a_wrong_file_is_tried_once_and_the_old_text_is_a_change_again(begin: Be
             assert good != tried
             assert exposed()["failed"] == 1
 
+    run(main())
+
+
+LATER = """
+from pathlib import Path
+from kubedns.plugin.contract import StartError, StartLaterError
+AFTER = "debug"
+def setup(directive, block):
+    return Later(Path(directive.uses[0].arguments[0].text))
+class Later:
+    def __init__(self, path):
+        self.path = path
+    async def start(self):
+        if self.path.exists():
+            raise {"later": StartLaterError, "never": StartError}[self.path.read_text()]("not yet")
+"""
+
+
+@pytest.mark.parametrize(
+    ("kind", "tries"),
+    [("later", [1, 1, 0, 1, 0, 0, 0, 1, 0, 0, 0, 1]), ("never", [1, *[0] * 11])],
+    ids=["another's fault", "its own"],
+)
+def test_what_another_is_to_blame_for_is_tried_again(
+    kind: str, tries: list[int], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At the next look, the second after that, the fourth; until it can be taken up, the old configuration serves."""
+    (tmp_path / "plugins").mkdir()
+    (tmp_path / "plugins" / "later.py").write_text(LATER)
+    obstacle = tmp_path / "obstacle"
+    obstacle.write_text(kind)
+
+    async def main() -> None:
+        async with running(tmp_path, capsys, monkeypatch, WITHOUT) as one:
+            before = one.server.configuration
+            one.said()
+            one.write(WITHOUT.replace("whoami", f"whoami\n    later {obstacle}"))
+            done = []
+            for _ in tries:
+                await one.reloader._look()  # noqa: SLF001 - one at a time, so that they can be counted
+                done.append(one.said().count("[INFO] Reloading"))
+            assert done == tries
+            assert one.server.configuration is before
+            assert exposed()["failed"] == sum(tries)
+            obstacle.unlink()
+            for _ in range(reloading.MOST_PASSED):
+                await one.reloader._look()  # noqa: SLF001 - as above
+            assert one.said().count("[INFO] Reloading complete") == (kind == "later")
+
+    monkeypatch.setattr(reloading, "MOST_PASSED", 4)
     run(main())
 
 
