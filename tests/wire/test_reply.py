@@ -325,3 +325,12 @@ def test_srv_targets_end_in_the_zone_as_typed(name: str, target: bytes) -> None:
 def test_sections() -> None:
     reply = Reply([address(OWNER, IPV4, 1)], [ns(OWNER, OWNER, 2)], [address(OWNER, IPV4, 3)])
     assert [section[0].ttl for section in (reply.answer, reply.authority, reply.additional)] == [1, 2, 3]
+
+
+def test_replaced_takes_over_every_field() -> None:
+    reply = Reply()
+    for field in Reply.__slots__:
+        setattr(reply, field, field)
+    made = reply.replaced()
+    assert made is not reply
+    assert [getattr(made, field) for field in Reply.__slots__] == list(Reply.__slots__)
