@@ -165,9 +165,7 @@ class Reply:
         made.siblings = self.siblings
         made.expires = self.expires
         made.serial = self.serial
-        made._bodies = self._bodies
-        made._body = self._body
-        made._size = self._size
+        made._bodies, made._body, made._size = self._bodies, self._body, self._size  # noqa: SLF001 - of the same class
         return made
 
     def alone(self) -> Self:
