@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from kubedns.corefile.errors import Kind
 from kubedns.corefile.numbers import quote
-from kubedns.plugin.contract import StartError
+from kubedns.plugin.contract import StartLaterError
 from kubedns.upstream.address import Address
 from kubedns.upstream.exchange import UpstreamError
 from kubedns.upstream.once import ask_udp
@@ -41,7 +41,7 @@ class Resolved:
         self._make = make
 
     async def start(self) -> None:
-        """Raises StartError where the name has no address."""
+        """Raises StartLaterError where the name has no address."""
         wanted = self._destination
         try:
             if self._resolvers:
@@ -51,7 +51,9 @@ class Resolved:
         except LookupFailed as error:
             text = f"failed to resolve {quote(wanted.name)}: {error}"
             cure = "write the address itself, or name a resolver that knows the name"
-            raise StartError(wanted.word.error(text, cure, Kind.BARE).prefixed("plugin/forward: ").report()) from None
+            raise StartLaterError(
+                wanted.word.error(text, cure, Kind.BARE).prefixed("plugin/forward: ").report()
+            ) from None
         self.servers = tuple(
             self._make(Address(host, wanted.port, wanted.transport, wanted.server_name))
             for host in dict.fromkeys(hosts)

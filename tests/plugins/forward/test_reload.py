@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from kubedns.plugin.contract import ServerBlock, Shared, StartError
+from kubedns.plugin.contract import ServerBlock, Shared, StartLaterError
 from kubedns.upstream.address import TRANSPORTS
 from plugins import forward
 from tests.fakes.upstream import HOST, Later, Upstream, answering, reply
@@ -136,7 +136,7 @@ def test_a_host_name_without_address_is_no_start() -> None:
     async def work() -> None:
         async with Upstream(resolving).serving() as resolver:
             text = f"forward . other.test {{\nresolver {resolver.address}\n}}"
-            with pytest.raises(StartError) as caught:
+            with pytest.raises(StartLaterError) as caught:
                 async with forwarding(text):
                     pass
             said = (
