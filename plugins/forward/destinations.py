@@ -83,9 +83,11 @@ Destination = Address | HostName | File
 
 
 def _split(text: str, default: int) -> tuple[str, int, str] | None:
-    """Return host, port, and what stands behind the host's `%`; None for a port that is none."""
+    """Return host, port, and what stands behind the host's `%`; None for a port that is none, or an open bracket."""
     if text.startswith("["):
-        inside, _, behind = text[1:].partition("]")
+        inside, bracket, behind = text[1:].partition("]")
+        if not bracket:
+            return None
         host, _, zone = inside.partition("%")
     elif _ip(text.partition("%")[0]) and ":" in text.partition("%")[0]:
         return text.partition("%")[0], default, text.partition("%")[2]

@@ -74,6 +74,7 @@ ERRORS = [
     pytest.param(
         "forward . /no/such/file", "2:11", 'not an IP address, file, or valid domain: "/no/such/file"', id="no file"
     ),
+    pytest.param("forward . [::1", "2:11", 'not an IP address, file, or valid domain: "[::1"', id="an open bracket"),
     pytest.param("forward . a..b", "2:11", 'not an IP address, file, or valid domain: "a..b"', id="no name"),
     pytest.param(
         "forward . " + " ".join(f"10.0.0.{number}" for number in range(1, 17)),
