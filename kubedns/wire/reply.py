@@ -6,7 +6,6 @@ from typing import Self
 
 from kubedns.wire.compose import Body, compose, cut
 from kubedns.wire.edns import DO, ECHOED_FLAGS, Edns, echoed_options, opt_record, write_options
-from kubedns.wire.errors import WireError
 from kubedns.wire.numbers import CD, HEADER_SIZE, OPCODE_MASK, QR, RD, TC, Rcode
 from kubedns.wire.query import Query
 from kubedns.wire.records import RR
@@ -193,18 +192,15 @@ class Reply:
     def octets(self, query: Query) -> bytes:
         """Return the message for this query, cut to what its client takes; TC where a record was left out.
 
-        Raises WireError for an RCODE that only an OPT record can tell when the client sent none (RFC 6891 §6.1.3).
+        An RCODE that only an OPT record can tell is SERVFAIL for a client that sent none (RFC 6891 §6.1.3).
         """
+        if query.edns is None and self.rcode > HIGHEST_HEADER_RCODE:
+            return Reply(rcode=Rcode.SERVFAIL, suffix=query.name).octets(query)
         body = self.body(query)
         edns = query.edns
         copied = self.copied if query.opcode == 0 else COPIED_NOTIFY
         flags = QR | self.flags | self.rcode & HIGHEST_HEADER_RCODE | query.flags & copied
-        if edns is not None:
-            opt = self._opt(edns)
-        elif self.rcode <= HIGHEST_HEADER_RCODE:
-            opt = b""
-        else:
-            raise WireError(f"RCODE {self.rcode} to a client without EDNS")
+        opt = self._opt(edns) if edns is not None else b""
         question = query.question
         size = HEADER_SIZE + len(question) + len(body.octets) + len(opt)
         if size > query.limit:

@@ -56,6 +56,12 @@ COMMON = [
         '127.0.0.1:54319 - 43859 "A IN foo.example.org. udp 33 false 512" NOERROR qr,rd,ra 64 DURATION',
     ),
     (
+        "rcode-that-a-client-without-edns-is-not-told",
+        query("Foo.Example.ORG.", remote=("127.0.0.1", 54319), ident=43859),
+        Reply(rcode=23, flags=RA),
+        '127.0.0.1:54319 - 43859 "A IN foo.example.org. udp 33 false 512" BADCOOKIE qr,rd 33 DURATION',
+    ),
+    (
         "tcp-with-do-and-an-upstreams-opt",
         query("refused.ok.test.", "AAAA", transport="tcp", remote=("127.0.0.1", 1), edns=1232, do=True, ident=7),
         Reply(rcode=Rcode.REFUSED, flags=RA, edns=Edns(1232, 0, 0x8000, ())),

@@ -267,10 +267,6 @@ async def negative_ttl(query: Query) -> Reply:
     return Reply([address(query.name, bytes(4), -1)])
 
 
-async def rcode_that_needs_an_opt(_: Query) -> Reply:
-    return Reply(rcode=23)
-
-
 async def cancelled_elsewhere(_: Query) -> Reply:
     future: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
     future.cancel()
@@ -285,7 +281,6 @@ MISTAKES = {
     "text for octets": (no_octets, "TypeError: "),
     "name cut": (half_a_name, "IndexError: "),
     "negative TTL": (negative_ttl, "OverflowError: "),
-    "RCODE that cannot be told": (rcode_that_needs_an_opt, "kubedns.wire.errors.WireError: RCODE 23 to a client"),
     "what was awaited is cancelled": (cancelled_elsewhere, "asyncio.exceptions.CancelledError"),
 }
 

@@ -13,7 +13,7 @@ from kubedns.upstream.statistics import statistics_of
 from kubedns.wire.numbers import Rcode
 from plugins.forward import metrics
 from tests.fakes.upstream import CLOSE, HOST, Later, Upstream, answering, closed_port, reply, silent
-from tests.plugins.forward.forwarding import LOOPS, addresses, asked, forwarding, gather, refused, run, until
+from tests.plugins.forward.forwarding import LOOPS, addresses, asked, forwarding, gather, nobody, refused, run, until
 from tests.plugins.helpers import query
 
 if TYPE_CHECKING:
@@ -196,6 +196,27 @@ def test_an_rcode_is_a_reply(rcode: str) -> None:
             record = await asked(plugin)
             assert record.header.rcode == Rcode[rcode]
             assert len(upstream.asked) == 1
+
+    run(work())
+
+
+@pytest.mark.parametrize(("edns", "rcode"), [(None, 2), (1232, 1)], ids=["no OPT record", "an OPT record"])
+def test_an_rcode_that_an_opt_record_tells(edns: int | None, rcode: int) -> None:
+    """BADKEY, 17: who did not ask for an OPT record can't be told, and hears SERVFAIL."""
+
+    def odd(one: Asked) -> list[bytes]:
+        octets = bytearray(reply(one))
+        octets[3] |= 1
+        octets[10:12] = b"\0\1"
+        return [bytes(octets) + b"\0\0\x29\4\xd0\1\0\0\0\0\0"]
+
+    async def work() -> None:
+        upstream = Upstream(odd)
+        async with upstream.serving(), forwarding(f"forward . {upstream.address}") as plugin:
+            asked_query = query("www.test.", edns=edns)
+            found = await plugin.resolve(asked_query, nobody)
+            assert found.rcode == 17
+            assert found.octets(asked_query)[3] & 15 == rcode
 
     run(work())
 
