@@ -10,7 +10,7 @@ class UdpCounters:
     dropped: int = 0  # replies that the kernel did not take: its buffer was full, or there was no way to the client
     too_large: int = 0  # replies that no datagram can hold, or that the path's MTU forbids
     rejected: int = 0  # queries given up because too many were waiting for their replies
-    failed: int = 0  # calls of `answer` that raised
+    failed: int = 0  # calls of `ready` or `answer` that raised
 
 
 @dataclass(slots=True)
@@ -23,4 +23,4 @@ class TcpCounters:
     evicted: int = 0  # idle connections closed to make room for new ones
     expired: int = 0  # connections closed because their time was up
     too_large: int = 0  # replies of more than 65,535 octets
-    failed: int = 0  # calls of `answer` that raised
+    failed: int = 0  # calls of `ready` or `answer` that raised

@@ -159,7 +159,11 @@ class UdpListener:
             answered: list[bytes] = []
             for datagram, peer in zip(datagrams, peers, strict=True):
                 ready = ipv6 if self._both and not peer.startswith(MAPPED, 8) else ipv4
-                reply = ready(datagram, now) or ask(datagram, peer, now)
+                try:
+                    reply = ready(datagram, now) or ask(datagram, peer, now)
+                except Exception:  # noqa: BLE001 - the other datagrams are to have their replies
+                    self._failed()
+                    continue
                 if reply is not None:
                     replies.append(reply)
                     answered.append(peer)
@@ -170,16 +174,15 @@ class UdpListener:
 
     def _ask(self, datagram: bytes, peer: bytes, now: float) -> bytes | None:
         """Return a reply that comes at once; one that has to be waited for leaves later."""
-        try:
-            reply = self.answer(datagram, UdpClient(peer), now)
-        except Exception:  # noqa: BLE001 - the other datagrams are to have their replies
-            self.counters.failed += 1
-            server_log.error(f"{self.answer!r} failed on a datagram\n{traceback.format_exc().rstrip()}")
-            return None
+        reply = self.answer(datagram, UdpClient(peer), now)
         if reply is None or isinstance(reply, bytes):
             return reply
         self._wait_for(reply, peer)
         return None
+
+    def _failed(self) -> None:
+        self.counters.failed += 1
+        server_log.error(f"{self.answer!r} failed on a datagram\n{traceback.format_exc().rstrip()}")
 
     def _wait_for(self, reply: Later, peer: bytes) -> None:
         if self.pending >= self.most_pending:

@@ -60,9 +60,10 @@ class Aging:
             return None
         slot = (hash(label) ^ self._mark) % SLOTS
         left = self._duration - int(now - self._slots[slot])
-        if left <= 0:
-            self._slots[slot] = now
+        if not 0 < left <= self._duration:  # the latter: this datagram was read before, in a batch that was held up
+            if left <= 0:
+                self._slots[slot] = now
+                self._counters.misses.value += 1
+                self._counters.hits[SUCCESS].value -= 1
             left = self._duration
-            self._counters.misses.value += 1
-            self._counters.hits[SUCCESS].value -= 1
         return record[: TTL.start] + self._shown[left] + record[TTL.stop :]

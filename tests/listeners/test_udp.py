@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from kubedns.libc import BATCH
+from kubedns.listeners import ReadyReplies
 from kubedns.listeners.counters import UdpCounters
 from kubedns.listeners.mmsg import IPV4, IPV6, Sender
 from kubedns.listeners.portable import PortableSender
@@ -199,6 +200,25 @@ def test_silence_and_exceptions_leave_the_other_datagrams_their_replies(
 
     run(main())
     assert capsys.readouterr().out.count("[ERROR] <function") == 2
+
+
+def test_what_is_ready_may_fail_too(capsys: pytest.CaptureFixture[str], *, portable: bool) -> None:
+    def ready(message: bytes, _now: float) -> bytes | None:
+        if message == b"raise":
+            raise IndexError(message)
+        return None
+
+    async def main() -> None:
+        async with udp(portable=portable) as listener:
+            listener.ready = ReadyReplies(ready, ready)
+            with UdpAsker() as asker:
+                for query in (b"1", b"raise", b"2"):
+                    asker.sock.sendto(query, ("127.0.0.1", port_of(listener)))
+                assert [(await asker.reply())[0] for _ in "12"] == [b"1", b"2"]
+            assert listener.counters == UdpCounters(received=3, sent=2, failed=1)
+
+    run(main())
+    assert capsys.readouterr().out.count("IndexError: b'raise'") == 1
 
 
 class Futures:

@@ -29,7 +29,7 @@ from tests.plugins.helpers import CLIENT, directive
 from tests.wire.asking import header, opt, question, with_opt
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from kubedns.plugin.contract import Next
     from kubedns.wire.query import Query
@@ -124,30 +124,16 @@ steps = st.lists(st.tuples(messages, st.sampled_from([0.0, 0.0, 0.0, 0.3, 0.7, 1
 @given(taken=steps)
 @settings(max_examples=60)
 def test_both_say_the_same(line: str, taken: list[tuple[bytes, float]]) -> None:
-    async def told() -> None:
-        stepper = Stepper(asyncio.get_running_loop())
-        await asyncio.sleep(0)
-        asyncio.get_running_loop().call_soon(compare, stepper)
-        await asyncio.sleep(0)
-        stepper.close()
+    def compare(plain: Side, wired: Side) -> None:
+        for datagram, passed in taken:
+            plain.now = wired.now = plain.now + passed
+            expected = plain.answer(datagram)
+            assert isinstance(expected, bytes)
+            given_again = wired.get(datagram, wired.now)
+            assert (given_again or wired.answer(datagram)) == expected
+        assert wired.counts() == plain.counts()
 
-    def compare(stepper: Stepper) -> None:
-        try:
-            plain, wired = Side(line, stepper), Side(line, stepper)
-            for datagram, passed in taken:
-                plain.now = wired.now = plain.now + passed
-                expected = plain.answer(datagram)
-                assert isinstance(expected, bytes)
-                given_again = wired.get(datagram, wired.now)
-                assert (given_again or wired.answer(datagram)) == expected
-            assert wired.counts() == plain.counts()
-        except BaseException as error:  # noqa: BLE001 - a callback's exceptions go nowhere
-            failures.append(error)
-
-    failures: list[BaseException] = []
-    asyncio.run(told())
-    for error in failures:
-        raise error
+    beside_the_loop(line, compare)
 
 
 def test_listeners_count_apart_and_share_what_is_kept() -> None:
@@ -180,8 +166,7 @@ def test_given_again_until_it_runs_out() -> None:
     """A forwarded miss is not kept; a hit is, and its TTL counts down by itself."""
     seen: list[object] = []
 
-    def asked(stepper: Stepper) -> None:
-        side = Side("cache", stepper)
+    def asked(side: Side, _: Side) -> None:
         datagram = header() + question("a.example.org.")
         for passed in (0.0, 0.0, 0.0, 0.0, 0.9, 0.2, 0.0):
             side.now += passed
@@ -189,12 +174,41 @@ def test_given_again_until_it_runs_out() -> None:
             side.answer(datagram)
         seen.append(side.upstream.asked)
 
+    beside_the_loop("cache", asked)
+    assert seen == [False, False, True, True, True, True, True, 1]
+
+
+def test_a_batch_that_was_held_up_is_older_than_what_was_asked_meanwhile() -> None:
+    """Its datagrams have the moment at which they were read: what is asked first then has a later one."""
+    seen: list[object] = []
+
+    def asked(side: Side, _: Side) -> None:
+        first, other = (header() + question(f"{number}.hosts.example.org.") for number in (1, 2))
+        for datagram in (first, first, other):
+            side.get(datagram, side.now) or side.answer(datagram)
+        seen.extend(side.get(datagram, side.now - 5) == side.get(datagram, side.now) for datagram in (first, other))
+
+    beside_the_loop("cache", asked)
+    assert seen == [True, True]
+
+
+def beside_the_loop(line: str, asked: Callable[[Side, Side], None]) -> None:
+    """Call a function with two caches of the same line and their loop running, from no task."""
+    failures: list[BaseException] = []
+
+    def call(stepper: Stepper) -> None:
+        try:
+            asked(Side(line, stepper), Side(line, stepper))
+        except BaseException as error:  # noqa: BLE001 - a callback's exceptions go nowhere
+            failures.append(error)
+
     async def told() -> None:
         stepper = Stepper(asyncio.get_running_loop())
         await asyncio.sleep(0)
-        asyncio.get_running_loop().call_soon(asked, stepper)
+        asyncio.get_running_loop().call_soon(call, stepper)
         await asyncio.sleep(0)
         stepper.close()
 
     asyncio.run(told())
-    assert seen == [False, False, True, True, True, True, True, 1]
+    for error in failures:
+        raise error
