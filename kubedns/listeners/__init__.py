@@ -19,11 +19,8 @@ class Later(Protocol):
     def cancel(self) -> bool:
         """Want no reply any more."""
 
-    def cancelled(self) -> bool:
-        """Tell, when it is done, whether there will be no reply."""
-
     def result(self) -> bytes | None:
-        """Return, when it is done, the reply."""
+        """Return, when it is done, the reply; None, or CancelledError, where there is none."""
 
 
 Answer = Callable[[bytes, Client, float], bytes | Later | None]

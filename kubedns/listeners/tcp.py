@@ -187,7 +187,10 @@ class Connection(asyncio.Protocol):
 
     def _late(self, future: Later) -> None:
         self.in_flight -= 1
-        reply = None if future.cancelled() else future.result()
+        try:
+            reply = future.result()
+        except asyncio.CancelledError:
+            reply = None
         if self.transport.is_closing():
             return
         if not self.in_flight and not self.stuck:

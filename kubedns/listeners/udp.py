@@ -5,7 +5,6 @@ import socket
 import time
 import traceback
 from collections.abc import Callable
-from functools import partial
 from typing import Protocol
 
 from kubedns.libc import BATCH
@@ -81,7 +80,7 @@ class UdpListener:
         self.ready = ReadyReplies()
         self.counters = UdpCounters()
         self.most_pending = most_pending
-        self.pending = 0
+        self._peers: dict[Later, bytes] = {}  # whose replies are waited for
         self._receiver: _Receives
         self._sender: _Sends
         if portable or not usable(sock):
@@ -94,6 +93,11 @@ class UdpListener:
         self._late_peers: list[bytes] = []
         self._loop: asyncio.AbstractEventLoop | None = None
         self._idle: Callable[[], None] | None = None  # called when the last reply that was waited for is there
+
+    @property
+    def pending(self) -> int:
+        """How many replies are waited for."""
+        return len(self._peers)
 
     def start(self) -> None:
         """Begin to read, in the running loop."""
@@ -185,27 +189,32 @@ class UdpListener:
         server_log.error(f"{self.answer!r} failed on a datagram\n{traceback.format_exc().rstrip()}")
 
     def _wait_for(self, reply: Later, peer: bytes) -> None:
-        if self.pending >= self.most_pending:
+        if len(self._peers) >= self.most_pending:
             self.counters.rejected += 1
             reply.cancel()
             return
-        self.pending += 1
-        reply.add_done_callback(partial(self._late, peer))
+        self._peers[reply] = peer
+        reply.add_done_callback(self._late)
 
-    def _late(self, peer: bytes, future: Later) -> None:
+    def _late(self, later: Later) -> None:
         """Keep a reply for the end of this turn of the loop: what becomes ready together leaves together."""
-        self.pending -= 1
-        reply = None if future.cancelled() else future.result()
-        if reply is not None and self.sock.fileno() >= 0:
+        peer = self._peers.pop(later)
+        try:
+            reply = later.result()
+        except asyncio.CancelledError:
+            reply = None
+        if reply is not None:
             if not self._late_replies:
                 asyncio.get_running_loop().call_soon(self._flush)
             self._late_replies.append(reply)
             self._late_peers.append(peer)
-        if self._idle is not None and not self.pending:
+        if self._idle is not None and not self._peers:
             self._idle()  # after the flush
 
     def _flush(self) -> None:
         replies, self._late_replies = self._late_replies, []
         peers, self._late_peers = self._late_peers, []
+        if self.sock.fileno() < 0:
+            return
         for i in range(0, len(replies), BATCH):
             self._sender.send(replies[i : i + BATCH], peers[i : i + BATCH])

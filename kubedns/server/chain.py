@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from kubedns.plugin.contract import ResolveError
 from kubedns.plugin.straight import Asks, HearsFailures, Straight
@@ -19,7 +20,8 @@ if TYPE_CHECKING:
     After = Callable[[Query, Reply], Reply]
 
 
-class Step(NamedTuple):
+@dataclass(frozen=True, slots=True, eq=False)
+class Step:
     """A plugin's place on the straight road.
 
     `rest` is the coroutine of that plugin and all behind it. `afters` are what a reply from here passes on its way
@@ -57,15 +59,15 @@ class Chain:
         steps: list[tuple[Before, Step]] = []
         for (_, plugin), behind in zip(plugins, rests[1:], strict=True):
             if not isinstance(plugin, Straight):
-                step = step._replace(ask=plugin.ask if isinstance(plugin, Asks) else None)
+                step = replace(step, ask=plugin.ask if isinstance(plugin, Asks) else None)
                 break
             if _has_own(plugin, "before"):
                 steps.append((plugin.before, step))
             if _has_own(plugin, "after"):
-                step = step._replace(afters=(plugin.after, *step.afters))
+                step = replace(step, afters=(plugin.after, *step.afters))
             if isinstance(plugin, HearsFailures):
-                step = step._replace(failures=(plugin.failed, *step.failures))
-            step = step._replace(rest=behind)
+                step = replace(step, failures=(plugin.failed, *step.failures))
+            step = replace(step, rest=behind)
         self.steps, self.last = tuple(steps), step
 
     def __call__(self, query: Query) -> Awaitable[Reply]:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from time import perf_counter
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from kubedns.listeners import ReadyReplies
 from kubedns.plugin.contract import ObservesKept, ResolveError
@@ -73,7 +73,8 @@ class Served:
     denials: bool = False
 
 
-class _Entry(NamedTuple):
+@dataclass(frozen=True, slots=True, eq=False)
+class _Entry:
     """A zone of this listener; `keeping` None: its replies are not kept."""
 
     chain: Chain | None
@@ -111,6 +112,7 @@ class Dispatcher:
             for one in served
         )
         self.stepper = stepper
+        self._lookup = self.resolve  # bound once, not for each query
         self._any_class = any_class
         self._dropped = _observer(observers, address, DROPPED)
 
@@ -131,7 +133,7 @@ class Dispatcher:
         entry = self._zones.longest(query.name) if query.rrtype != DS else self._parent_side(query.name)
         if entry is None or entry.chain is None:
             return self._drop(query, REFUSED)
-        query.lookup = self.resolve
+        query.lookup = self._lookup
         return self._begin((message, query, entry, perf_counter()), entry.chain)
 
     async def resolve(self, query: Query) -> Reply:
@@ -140,11 +142,11 @@ class Dispatcher:
         if entry is None or entry.chain is None:
             self._drop(query, REFUSED)
             return REFUSED
-        query.lookup = self.resolve
+        query.lookup = self._lookup
         started = perf_counter()
         reply = await self._ask(query, entry.chain.whole)
         if entry.observe is not None:
-            self._compose((b"", query, entry._replace(keeping=None), started), reply)
+            self._compose((b"", query, replace(entry, keeping=None), started), reply)
         return reply
 
     def _begin(self, asked: Asked, chain: Chain) -> bytes | Later:

@@ -47,9 +47,6 @@ class Underway:
     def result(self) -> bytes | None:
         return self._octets
 
-    def cancelled(self) -> bool:
-        return self._done and self._octets is None
-
     def cancel(self) -> bool:
         """Want to know no more."""
         if self._done:

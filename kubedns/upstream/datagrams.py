@@ -225,20 +225,21 @@ class _Socket:
                 self._fail_sent(self._queue, "read", error)
                 return
             for octets in messages:
-                exchange = pending.get(octets[:2])
+                ident = octets[:ID_SIZE]
+                exchange = pending.get(ident)
                 if exchange is None or len(octets) < HEADER_SIZE:
                     statistics.strays += 1
                     continue
                 question = exchange.question
                 if octets[2] >= QR_SET and octets[4:6] == ONE and octets.startswith(question, HEADER_SIZE):
-                    del pending[octets[:2]]  # as match() says, sooner
+                    del pending[ident]  # as match() says, sooner
                     exchange.answered(octets)
                     continue
                 found = match(octets, question)
                 if found is Match.OTHER:
                     statistics.strays += 1
                     continue
-                del pending[octets[:2]]
+                del pending[ident]
                 if found is Match.REPLY:
                     exchange.answered(octets)
                 else:

@@ -27,13 +27,14 @@ class BusyError(UpstreamError):
 class Exchange(Protocol):
     """One query, with one name server at a time.
 
-    `message` is what is sent behind the ID; `question` is the question section in it; `deadline` (monotonic seconds)
-    is set by whoever sends it. Exactly one of the three methods is called for each time that it is sent, never before
-    the call that sent it has returned.
+    `message` is what is sent behind the ID; `question` is the question section in it; `udp` says that it may go over
+    UDP; `deadline` (monotonic seconds) is set by whoever sends it. Exactly one of the three methods is called for each
+    time that it is sent, never before the call that sent it has returned.
     """
 
     message: bytes
     question: bytes
+    udp: bool
     deadline: float
 
     def answered(self, octets: bytes) -> None:

@@ -36,11 +36,11 @@ class NameServer:
         kind = HttpsConnection if address.transport == "https" else None
         self._streams = Streams(address, settings, self.statistics, tls, kind)
 
-    def ask(self, exchange: Exchange, now: float, *, udp: bool) -> None:
+    def ask(self, exchange: Exchange, now: float) -> None:
         """Send a query, over UDP if that may be and this name server takes plain text."""
         self.statistics.requests += 1
         exchange.deadline = now + self._read_timeout
-        if udp and self._tls is None:
+        if exchange.udp and self._tls is None:
             self._datagrams.ask(exchange)
         else:
             self._streams.ask(exchange)

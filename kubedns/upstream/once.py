@@ -86,6 +86,7 @@ class _Asking:
     """An Exchange that one coroutine waits for."""
 
     deadline = 0.0
+    udp = False
 
     def __init__(self, message: bytes) -> None:
         self.message = message

@@ -9,7 +9,6 @@ client's own letters. So the octets go out as they are, but for TTLs, which all 
 from collections.abc import Sequence
 from struct import Struct
 from struct import error as StructError  # noqa: N812 - an exception, named as one
-from typing import Self, TypeVar
 
 from kubedns.wire.compose import AT_QUESTION, QUESTION_FIXED, Body, compose
 from kubedns.wire.errors import WireError
@@ -22,10 +21,13 @@ from kubedns.wire.validity import NEVER, Tally, Validity
 from kubedns.wire.walk import LONE, Layout, Unpackable, Walk, plain
 
 HEADER = Struct("!2x5H")  # flags and the four counts
+FLAGS_AND_COUNTS = Struct("!2xH8s")
+TTL_AND_SIZE = Struct("!IH")
 TTL_SIZE = 4
+TTL_AT, RDATA_AT = 6, 12  # in a record whose owner is a pointer
+COPIED_FROM_UPSTREAM = COPIED & ~CD
 SHORT = MINIMUM_UDP_SIZE - 64  # a message of so many octets fits every client, its OPT record included
 
-Packed = TypeVar("Packed", bound="PackedReply")
 Sections = tuple[tuple[RR, ...], tuple[RR, ...], tuple[RR, ...]]
 
 
@@ -33,15 +35,19 @@ class PackedReply(Reply):
     """A Reply for one name, `name`; its `sections` are read from the octets when somebody wants them.
 
     `_packed` are the three sections behind a question for `name`; `least` is the least TTL of all records, None where
-    there are none; `_tight` says that no names in them can be shorter.
+    there are none; `_tight` says that no names in them can be shorter; `copied` are the flags of a query that come
+    back: one that an upstream sent says itself whether CD does.
+
+    There is one class for both: where objects of two come by turns, CPython 3.11 specializes no access to attributes.
     """
 
-    __slots__ = ("_layout", "_packed", "_sections", "_tight", "least", "name")
+    __slots__ = ("_layout", "_packed", "_sections", "_tight", "copied", "least", "name")
 
     _packed: bytes
     _layout: Layout
     _sections: Sections | None
     _tight: bool
+    copied: int
     name: bytes
     least: int | None
 
@@ -126,16 +132,14 @@ class PackedReply(Reply):
             if self.serial is not None:
                 write_serial(changed, self._layout.ends[-1], self.serial.value)
             packed = bytes(changed)
-        made = _made(
-            PackedReply, packed, self._layout, self.name, None if self.least is None else ttl, self.rcode, flags
-        )
+        made = _made(packed, self._layout, self.name, None if self.least is None else ttl, self.rcode, flags)
         made.validity, made.tallies, made.serial, made._tight = validity, tallies, self.serial, self._tight
         return made
 
-    def replaced(self, *, validity: Validity | None = None, denies: bytes | None = None) -> Self:
+    def replaced(self, *, validity: Validity | None = None, denies: bytes | None = None) -> "PackedReply":
         """As a Reply's; nothing is read from the octets for it."""
-        made = _made(type(self), self._packed, self._layout, self.name, self.least, self.rcode, self.flags)
-        made.edns, made.tallies, made._tight = self.edns, self.tallies, self._tight
+        made = _made(self._packed, self._layout, self.name, self.least, self.rcode, self.flags)
+        made.edns, made.tallies, made._tight, made.copied = self.edns, self.tallies, self._tight, self.copied
         made.validity = self.validity if validity is None else validity
         made.denies = self.denies if denies is None else denies
         made.siblings = self.siblings
@@ -168,15 +172,7 @@ class PackedReply(Reply):
         self._tight = True
 
 
-class UpstreamReply(PackedReply):
-    """A reply as an upstream sent it: it says itself whether CD comes back."""
-
-    copied = COPIED & ~CD
-
-    __slots__ = ()
-
-
-def read_packed(octets: bytes, query: Query) -> UpstreamReply:
+def read_packed(octets: bytes, query: Query) -> PackedReply:
     """Return the reply in a message's octets to a query; raise WireError where it can't be read.
 
     A message that can't stand behind the query's question as it is (another question, pointers to what is no name, an
@@ -184,11 +180,11 @@ def read_packed(octets: bytes, query: Query) -> UpstreamReply:
     """
     start = HEADER_SIZE + len(query.question)
     lone = LONE.get(octets[start : start + 6])
-    if lone is not None:
-        reply = _lone(octets, start, query, lone)
-        if reply is not None:
-            return reply
     try:
+        if lone is not None:
+            reply = _lone(octets, start, query, lone)
+            if reply is not None:
+                return reply
         flags, questions, *counts = HEADER.unpack_from(octets)
         if questions != 1 or not _echoes(octets[HEADER_SIZE:start], query):
             return _recomposed(octets, query)
@@ -198,8 +194,8 @@ def read_packed(octets: bytes, query: Query) -> UpstreamReply:
     except (IndexError, StructError):
         raise WireError("cut short") from None
     packed, rcode = octets[start : walk.end], flags & RCODE_MASK | walk.rcode
-    made = _made(UpstreamReply, packed, walk.layout(), query.name, walk.least, rcode, flags & (KEPT_FLAGS | CD))
-    made.edns = walk.edns
+    made = _made(packed, walk.layout(), query.name, walk.least, rcode, flags & (KEPT_FLAGS | CD))
+    made.edns, made.copied = walk.edns, COPIED_FROM_UPSTREAM
     return made
 
 
@@ -208,52 +204,51 @@ def pack(reply: Reply, query: Query) -> PackedReply:
 
     Raises WireError for a record that no message can hold.
     """
-    return reply if isinstance(reply, PackedReply) else _pack(reply, query, PackedReply)
-
-
-def _pack(reply: Reply, query: Query, kind: type[Packed]) -> Packed:
+    if isinstance(reply, PackedReply):
+        return reply
     try:
         body = compose(reply.sections, query.name, len(query.name))
     except OverflowError as error:
         raise WireError(str(error)) from error
     least = min((rr.ttl for section in reply.sections for rr in section), default=None)
-    made = _made(kind, body.octets, _layout_of(body, query.name), query.name, least, reply.rcode, reply.flags)
+    made = _made(body.octets, _layout_of(body, query.name), query.name, least, reply.rcode, reply.flags)
     made.edns, made.validity, made.tallies, made._tight = reply.edns, reply.validity, reply.tallies, True
     made.serial = reply.serial
     return made
 
 
-def _lone(octets: bytes, start: int, query: Query, layout: Layout) -> UpstreamReply | None:
+def _lone(octets: bytes, start: int, query: Query, layout: Layout) -> PackedReply | None:
     """Return the commonest replies at once: at most an address of the question's own name and a plain OPT record."""
-    counts, end = octets[4:HEADER_SIZE], start
-    if layout.ends:
-        end += layout.ends[0]
-    edns = None
+    flags, counts = FLAGS_AND_COUNTS.unpack_from(octets)
+    size = layout.ends[0] if layout.ends else 0
+    end, edns, least = start + size, None, None
     if counts == layout.head_and_opt:
         edns = plain.get(octets[end:])
         if edns is None:
             return None
     elif counts != layout.head or len(octets) != end:
         return None
-    packed = octets[start:end]
-    if octets[HEADER_SIZE:start] != query.question or (packed and (packed[10] or packed[11] != end - start - 12)):
+    if not octets.startswith(query.question, HEADER_SIZE):
         return None
-    least = int.from_bytes(packed[6:10], "big") if packed else None
-    flags = (octets[2] << 8 | octets[3]) & (KEPT_FLAGS | CD)
-    made = _made(UpstreamReply, packed, layout, query.name, least, octets[3] & RCODE_MASK, flags)
-    made.edns, made._tight = edns, True
+    if size:
+        least, rdata_size = TTL_AND_SIZE.unpack_from(octets, start + TTL_AT)
+        if rdata_size != size - RDATA_AT:
+            return None
+    made = _made(octets[start:end], layout, query.name, least, flags & RCODE_MASK, flags & (KEPT_FLAGS | CD))
+    made.edns, made._tight, made.copied = edns, True, COPIED_FROM_UPSTREAM
     return made
 
 
 def _made(  # noqa: PLR0913 - what each has of its own
-    kind: type[Packed], packed: bytes, layout: Layout, name: bytes, least: int | None, rcode: int, flags: int
-) -> Packed:
+    packed: bytes, layout: Layout, name: bytes, least: int | None, rcode: int, flags: int
+) -> PackedReply:
     """Return a reply of which the rest is as it mostly is: one is made for each query, in half the time of a call."""
-    made = kind.__new__(kind)
+    made = PackedReply.__new__(PackedReply)
     made._packed = packed
     made._layout = layout
     made._tight = False
     made._sections = None
+    made.copied = COPIED
     made.name = name
     made.least = least
     made.rcode = rcode
@@ -266,9 +261,10 @@ def _made(  # noqa: PLR0913 - what each has of its own
     return made
 
 
-def _recomposed(octets: bytes, query: Query) -> UpstreamReply:
-    made = _pack(parse_reply(octets), query, UpstreamReply)
+def _recomposed(octets: bytes, query: Query) -> PackedReply:
+    made = pack(parse_reply(octets), query)
     made.flags |= octets[3] & CD
+    made.copied = COPIED_FROM_UPSTREAM
     return made
 
 

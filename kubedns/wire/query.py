@@ -1,5 +1,6 @@
 """A query, read once and in place: ID, flags, question, EDNS (RFC 1035 §4.1, RFC 6891)."""
 
+from struct import Struct
 from typing import TYPE_CHECKING, Protocol
 
 from kubedns.wire.client import Client
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
 ONE_QUESTION = b"\0\1\0\0\0\0\0\0"  # QDCOUNT 1 and nothing else, as stub resolvers ask
 QUESTION_AND_OPT = b"\0\1\0\0\0\0\0\1"
+HEADER = Struct("!2sH8s")  # ID, flags, counts
+TYPE_AND_CLASS = Struct("!HH")
 PLAIN_OPT_SIZE = 11  # octets of an OPT record without options
 MOST_PLAIN = 256
 _plain: dict[bytes, Edns] = {}  # such records as they come; clients send a few kinds
@@ -41,10 +44,11 @@ class Lookup(Protocol):
 class Query:
     """One question as the plugins see it.
 
-    `name` is lower-case wire octets; `question` is the question section as it came, to be echoed; `flags` is the
-    header's second word; `edns` is None where no OPT record came. A plugin that changes a query makes another one.
-    `lookup` asks the server that the query came to once more, for another name. `adds` are header bits that other
-    servers are to see beside the client's own, `key` is what a cache knows the question by, once it has been asked.
+    `name` is lower-case wire octets; `question` is the question section as it came, to be echoed, and `kind` its type
+    and class; `flags` is the header's second word; `edns` is None where no OPT record came. A plugin that changes a
+    query makes another one. `lookup` asks the server that the query came to once more, for another name. `adds` are
+    header bits that other servers are to see beside the client's own, `key` is what a cache knows the question by, once
+    it has been asked.
     """
 
     __slots__ = (
@@ -55,6 +59,7 @@ class Query:
         "flags",
         "id",
         "key",
+        "kind",
         "lookup",
         "name",
         "question",
@@ -77,8 +82,8 @@ class Query:
         self.flags = flags
         self.question = question
         self.name = question[:-4].lower()
-        self.rrtype = question[-4] << 8 | question[-3]
-        self.rrclass = question[-2] << 8 | question[-1]
+        self.kind = kind = question[-4:]
+        self.rrtype, self.rrclass = TYPE_AND_CLASS.unpack(kind)
         self.client = client
         self.edns = edns
         self.size = size
@@ -122,7 +127,12 @@ class Query:
         """Return the same question with other header bits, and by another client if that is given."""
         asked = Query.__new__(Query)
         asked.id, asked.flags, asked.question, asked.name = self.id, flags, self.question, self.name
-        asked.rrtype, asked.rrclass, asked.client = self.rrtype, self.rrclass, client or self.client
+        asked.kind, asked.rrtype, asked.rrclass, asked.client = (
+            self.kind,
+            self.rrtype,
+            self.rrclass,
+            client or self.client,
+        )
         asked.edns, asked.size, asked.lookup = self.edns, self.size, self.lookup
         asked.key = b""
         asked._labels, asked.adds = self._labels, self.adds  # noqa: SLF001 - one of its own kind
@@ -140,8 +150,7 @@ def parse_query(datagram: bytes, client: Client) -> Query:
     """Return the query in a datagram, or raise QueryError: the checks of RFC 1035 in the order CoreDNS makes them."""
     if len(datagram) < HEADER_SIZE:
         raise QueryError(None, "shorter than a header")
-    flags = datagram[2] << 8 | datagram[3]
-    counts = datagram[4:12]
+    ident, flags, counts = HEADER.unpack_from(datagram)
     if flags & (QR | OPCODE_MASK) or counts not in (ONE_QUESTION, QUESTION_AND_OPT):
         _check_header(flags, counts)
     at = HEADER_SIZE
@@ -158,7 +167,7 @@ def parse_query(datagram: bytes, client: Client) -> Query:
     at += 5
     question = datagram[HEADER_SIZE:at]
     edns = None if counts == ONE_QUESTION else _read_edns(datagram, at, counts, question)
-    return Query(datagram[:2], flags, question, client, edns, len(datagram))
+    return Query(ident, flags, question, client, edns, len(datagram))
 
 
 def _read_edns(datagram: bytes, at: int, counts: bytes, question: bytes) -> Edns | None:

@@ -1,7 +1,7 @@
 """Where the records of a message stand: one way through its octets, nothing built of them."""
 
+from dataclasses import dataclass
 from struct import Struct
-from typing import NamedTuple
 
 from kubedns.wire.compose import AT_QUESTION, POINTER_BITS
 from kubedns.wire.edns import Edns, read_options
@@ -19,7 +19,8 @@ SHARED_RECORDS = 16
 MOST_PLAIN = 256
 
 
-class Layout(NamedTuple):
+@dataclass(frozen=True, slots=True, eq=False)
+class Layout:
     """Where the records of a body end, and where their TTLs stand, counted from the body's first octet.
 
     `types` are those of each section's records. `head` is a message's four counts as octets, `head_and_opt` those of

@@ -106,8 +106,12 @@ class Cache(Straight):
         """Return an entry's reply; raises Suspends for one that may have to be renewed."""
         if not self._takes_all and self._zones.longest(query.name) is None:
             return None
+        key, store = _key(query), self.store
+        if key not in store.success.entries and key not in store.denial.entries:
+            self._miss(query)  # sooner, as this is what most of those that come so far are
+            return None
         now = self.clock()
-        entry = self._find(_key(query), now)
+        entry = self._find(key, now)
         if entry is None:
             self._miss(query)
             return None
@@ -231,8 +235,8 @@ class Cache(Straight):
 
     def _put(self, entry: Entry, octets: int, listener: Listener) -> None:
         shelf = self.store.success if entry.kind == SUCCESS else self.store.denial
-        old = shelf.get(entry.key)
-        if old is not None:
+        if entry.key in shelf.entries:
+            old = shelf.entries[entry.key]
             entry.renewal, entry.used = old.renewal, old.used
             if self.options.stale.prefer_positive and entry.kind == SUCCESS and not entry.answers:
                 entry.previous = old if old.answers else old.previous
@@ -241,7 +245,7 @@ class Cache(Straight):
 
     def _find(self, key: bytes, now: float) -> Entry | None:
         """Return the entry that answers, one that has run out where such are given too."""
-        positive, negative = self.store.success.get(key), self.store.denial.get(key)
+        positive, negative = self.store.success.entries.get(key), self.store.denial.entries.get(key)
         if positive is None and negative is None:
             return None
         stale = self.options.stale
@@ -308,7 +312,7 @@ def _key(query: Query) -> bytes:
         edns = query.edns
         do = edns is not None and edns.flags & DO
         flags = KEY_FLAGS[(2 if do else 0) | (1 if query.flags & CD else 0)]
-        key = query.key = query.name + query.question[-4:] + flags
+        key = query.key = query.name + query.kind + flags
     return key
 
 

@@ -47,9 +47,10 @@ def judge(query: Query, reply: Reply, options: Options, wall: Callable[[], float
         return None, success.clamp(SHORTEST), False
     if rcode or reply.flags & TC or (edns is not None and edns.options and _is_for_a_subnet(edns)):
         return _judge_other(reply, options)
-    answer, authority = reply.types(0), reply.types(1)
+    answer = reply.types(0)
     if answer and answers(query, reply):
         return SUCCESS, success.clamp(least_ttl(reply)), True
+    authority = reply.types(1)
     if SOA in authority and (not answer or CNAME in answer):
         return DENIAL, options.denial.clamp(least_ttl(reply)), False
     if not answer:
@@ -70,7 +71,7 @@ def answers(query: Query, reply: Reply) -> bool:
     """Tell whether the answer section leads from the question's name, by CNAMEs, to a record of its type."""
     rrtype, rrclass = query.rrtype, query.rrclass
     if isinstance(reply, PackedReply):
-        if reply.starts_with(query.question[-4:]):
+        if reply.starts_with(query.kind):
             return True
         answer = reply.read_sections()[0]
     else:

@@ -51,7 +51,9 @@ class Limits:
 
     def clamp(self, seconds: int) -> int:
         """Return a duration within both limits; where they contradict each other the longest wins."""
-        return min(max(seconds, self.shortest), self.longest)
+        if self.shortest < seconds < self.longest:
+            return seconds
+        return self.longest if seconds >= self.longest or self.shortest >= self.longest else self.shortest
 
 
 @dataclass(slots=True)

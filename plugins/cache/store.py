@@ -125,57 +125,57 @@ def renewal_of(entry: Entry) -> Renewal:
 class Shelf:
     """The entries of one kind."""
 
-    __slots__ = ("_clock", "_entries", "_most", "_most_octets", "get", "octets")
+    __slots__ = ("_clock", "_most", "_most_octets", "entries", "octets")
 
     def __init__(self, most: int) -> None:
-        """`most` is a number of entries, from which that of octets follows."""
+        """`most` is a number of entries, from which that of octets follows; `entries` are changed here alone."""
         self._most = most
         self._most_octets = most * OCTETS_EACH
-        self._entries: dict[bytes, Entry] = {}
+        self.entries: dict[bytes, Entry] = {}
         self._clock: deque[bytes] = deque()  # keys, so that an entry that was replaced is held by nothing
-        self.get = self._entries.get
         self.octets = 0
 
     def __len__(self) -> int:
-        return len(self._entries)
+        return len(self.entries)
 
     def put(self, entry: Entry, octets: int) -> int:
         """Keep an entry of so many octets of records, in place of that of its key; return how many others went."""
-        entry.size = octets + len(entry.key) + OVERHEAD
-        old = self._entries.get(entry.key)
-        if old is None:
-            self._clock.append(entry.key)
-        else:
+        key, entries = entry.key, self.entries
+        entry.size = octets + len(key) + OVERHEAD
+        if key in entries:
             entry.used = True  # it is not the first time that somebody asks
-            self.octets -= old.size
-        self._entries[entry.key] = entry
+            self.octets -= entries[key].size
+        else:
+            self._clock.append(key)
+        entries[key] = entry
         self.octets += entry.size
         return self._make_room(entry)
 
     def remove(self, key: bytes) -> None:
         """Drop the entry of a key, if there is one."""
-        old = self._entries.pop(key, None)
+        old = self.entries.pop(key, None)
         if old is None:
             return
         self.octets -= old.size
-        if len(self._clock) > 2 * len(self._entries) + PASSED_OVER:  # the key itself leaves when its turn comes
-            self._clock = deque(self._entries)
+        if len(self._clock) > 2 * len(self.entries) + PASSED_OVER:  # the key itself leaves when its turn comes
+            self._clock = deque(self.entries)
 
     def _make_room(self, newest: Entry) -> int:
         gone = passed_over = 0
-        while len(self._entries) > self._most or self.octets > self._most_octets:
-            key = self._clock.popleft()
-            entry = self._entries.get(key)
+        entries, clock = self.entries, self._clock
+        while len(entries) > self._most or self.octets > self._most_octets:
+            key = clock.popleft()
+            entry = entries.get(key)
             if entry is None:
                 continue
             if entry is newest or (entry.used and passed_over < PASSED_OVER):
-                self._clock.append(key)
-                if entry is newest and len(self._entries) == 1:
+                clock.append(key)
+                if entry is newest and len(entries) == 1:
                     break
                 passed_over += 1
                 entry.used = False
                 continue
-            del self._entries[key]
+            del entries[key]
             self.octets -= entry.size
             gone += 1
         return gone

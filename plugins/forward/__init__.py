@@ -15,7 +15,7 @@ from kubedns.wire.name import ROOT, is_within
 from kubedns.wire.numbers import Rcode
 from plugins.forward import metrics
 from plugins.forward.destinations import File, HostName, ResolvConf
-from plugins.forward.flight import Course, Flight, message_of
+from plugins.forward.flight import Course, Flight, Lane, message_of
 from plugins.forward.hostnames import Resolved
 from plugins.forward.options import read_options
 
@@ -95,10 +95,7 @@ class Rule:
             prefer_udp=options.prefer_udp,
             force_tcp=options.force_tcp,
         )
-        # By how the client asked: what is under way, by message, and whether that goes over UDP.
-        self._flights: dict[str, tuple[dict[bytes, Flight], bool]] = {
-            transport: ({}, self._course.goes_by_udp(transport)) for transport in ("udp", "tcp")
-        }
+        self._lanes = {transport: Lane(udp=self._course.goes_by_udp(transport)) for transport in ("udp", "tcp")}
 
     @property
     def servers(self) -> tuple[NameServer, ...]:
@@ -115,7 +112,7 @@ class Rule:
     @property
     def under_way(self) -> int:
         """How many questions wait for a reply; equal ones are one."""
-        return sum(len(flights) for flights, _ in self._flights.values())
+        return sum(len(lane.flights) for lane in self._lanes.values())
 
     def serves(self, wire: bytes) -> bool:
         """Tell whether a name is in the zone and not excepted; the zone's own name can't be."""
@@ -138,11 +135,11 @@ class Rule:
             metrics.rejects.value += 1
             raise ResolveError(f"concurrent queries exceeded maximum {self._most}", Rcode.REFUSED)
         course.concurrent += 1
-        flights, udp = self._flights[query.client.transport]
+        lane = self._lanes[query.client.transport]
         message = message_of(query)
-        flight = flights.get(message)
+        flight = lane.flights.get(message)
         if flight is None:
-            flights[message] = Flight(course, query, message, flights, [waiter], udp=udp)
+            lane.flights[message] = Flight(course, lane, query, message, waiter)
         else:
             flight.waiters.append(waiter)
 

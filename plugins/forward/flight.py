@@ -75,6 +75,16 @@ class Course:
         return not self.stream_only and (transport == "udp" or self.prefer_udp)
 
 
+class Lane:
+    """What is under way for clients of one transport, by message, and whether that goes over UDP."""
+
+    __slots__ = ("flights", "udp")
+
+    def __init__(self, *, udp: bool) -> None:
+        self.flights: dict[bytes, Flight] = {}
+        self.udp = udp
+
+
 class Flight:
     """An Exchange (kubedns.upstream.exchange): tries one name server after the other, and never two at a time.
 
@@ -87,24 +97,15 @@ class Flight:
     _error: UpstreamError | None = None
     _reply: Reply | None = None  # the best so far
 
-    def __init__(  # noqa: PLR0913 - what is asked, how, and for whom
-        self,
-        course: Course,
-        query: Query,
-        message: bytes,
-        flights: dict[bytes, Flight],
-        waiters: list[Waiter],
-        *,
-        udp: bool,
-    ) -> None:
-        """`flights` are those under way, by message: this one leaves them at its end. More waiters may come."""
+    def __init__(self, course: Course, lane: Lane, query: Query, message: bytes, waiter: Waiter) -> None:
+        """It is one of its lane's flights until its end. More waiters may come."""
         self.message = message
         self.question = query.question
-        self.waiters = waiters
+        self.waiters = [waiter]
+        self.udp = lane.udp
         self._course = course
-        self._flights = flights
+        self._flights = lane.flights
         self._query = query
-        self._udp = udp
         self._servers = servers = course.order()
         self._began = now = time.monotonic()
         if servers and not servers[0].health.failures:
@@ -117,7 +118,7 @@ class Flight:
         """Take a reply; one that is longer than the client takes over UDP is as good as none of its records."""
         now = time.monotonic()
         try:
-            if len(octets) > MINIMUM_UDP_SIZE and self._udp and len(octets) > self._query.limit:
+            if len(octets) > MINIMUM_UDP_SIZE and self.udp and len(octets) > self._query.limit:
                 reply: Reply = _cut(octets)
             else:
                 reply = read_packed(octets, self._query)
@@ -126,8 +127,8 @@ class Flight:
             return
         server, course = self._server, self._course
         server.statistics.observe(reply.rcode, now - self._sent)
-        if reply.flags & TC and course.prefer_udp and self._udp:
-            self._udp = False
+        if reply.flags & TC and course.prefer_udp and self.udp:
+            self.udp = False
             self._ask(server, now)
             return
         if reply.rcode in course.failover:
@@ -168,7 +169,7 @@ class Flight:
 
     def _ask(self, server: NameServer, now: float) -> None:
         self._server, self._sent = server, now
-        server.ask(self, now, udp=self._udp)
+        server.ask(self, now)
 
     def _next_server(self, now: float) -> NameServer | None:
         """Go round until one is not known to be down; where all are, draw one for a last try."""

@@ -47,7 +47,10 @@ class RoundRobin(Straight):
 
     def after(self, query: Query, reply: Reply) -> Reply:
         """Return a reply of which each sending has an order of its own; the one from behind stays as it is."""
-        if max(reply.counts) < 2 or reply.rcode or query.rrtype in TRANSFERS:  # noqa: PLR2004 - one record has one order
+        answers, authorities, extras = reply.counts
+        if answers < 2 and authorities < 2 and extras < 2:  # noqa: PLR2004 - one record has one order
+            return reply
+        if reply.rcode or query.rrtype in TRANSFERS:
             return reply
         made = self._kept.get(reply)
         if made is None:

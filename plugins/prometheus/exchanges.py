@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from kubedns.plugin.contract import KeptObserver, Observer
     from kubedns.wire.query import Query
 
-    Key = tuple[str, bool, int, int, bool, str]  # a Kind, made without its class: for each query
-    Alike = tuple[Key, int, int]
+    Key = tuple[str, bool, int, int, bool, str]  # a Kind
+    Alike = tuple[str, bool, int, int, bool, str, int, int]  # a Kind of any type, and the octets of query and reply
 
 # Types with a label of their own; all else is `other`, so that no stranger can make series.
 TYPES = {
@@ -57,9 +57,9 @@ class Series:
     def __init__(self) -> None:
         """`kinds` have lists of one number; `sizes` are those of queries, then of replies.
 
-        `alike` are exchanges that are not folded into either yet, by kind and the octets of query and reply.
+        `alike` are exchanges that are not folded into either yet, as lists of one number.
         """
-        self.alike: dict[Alike, int] = {}
+        self.alike: dict[Alike, list[int]] = {}
         self.kinds: dict[Key, list[int]] = {}
         self.durations: list[float] = [0] * (len(DURATIONS) + 2)
         self.sizes = {transport: ([0] * (len(SIZES) + 2), [0] * (len(SIZES) + 2)) for transport in ("udp", "tcp")}
@@ -67,8 +67,7 @@ class Series:
     def fold(self) -> None:
         """Bring all counts up to date."""
         alike, self.alike = self.alike, {}
-        for (kind, asked, size), count in alike.items():
-            transport, ipv6, rrtype, rcode, do, plugin = kind
+        for (transport, ipv6, rrtype, rcode, do, plugin, asked, size), [count] in alike.items():
             known = rrtype if rrtype in TYPES else OTHER
             self.count((transport, ipv6, known, rcode, do, plugin), asked, size, count)
 
@@ -124,11 +123,14 @@ def observer(labels: Labels, plugin: str) -> Observer:
     def observe(query: Query, rcode: int, size: int, seconds: float) -> None:
         client, edns, alike = query.client, query.edns, series.alike
         do = edns is not None and edns.flags & DO != 0
-        kind = client.transport, client.ipv6, query.rrtype, rcode, do, plugin if size else ""
-        key = kind, query.size, size
-        alike[key] = alike.get(key, 0) + 1
-        if len(alike) > MOST_ALIKE:
-            series.fold()
+        made_by = plugin if size else ""
+        key = client.transport, client.ipv6, query.rrtype, rcode, do, made_by, query.size, size
+        count = alike.get(key)
+        if count is None:
+            if len(alike) >= MOST_ALIKE:
+                series.fold()
+            count = series.alike[key] = [0]
+        count[0] += 1
         durations[bisect_left(DURATIONS, seconds) if seconds > SHORTEST else 0] += 1
         durations[-1] += seconds
 

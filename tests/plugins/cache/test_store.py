@@ -28,7 +28,7 @@ def test_no_more_entries_than_that() -> None:
     shelf = Shelf(100)
     gone = sum(shelf.put(entry(b"%d" % number), 16) for number in range(1000))
     assert (len(shelf), gone) == (100, 900)
-    assert [number for number in range(1000) if shelf.get(b"%d" % number)] == list(range(900, 1000))
+    assert [number for number in range(1000) if shelf.entries.get(b"%d" % number)] == list(range(900, 1000))
 
 
 def test_no_more_octets_than_that() -> None:
@@ -42,9 +42,9 @@ def test_one_that_is_larger_than_all_may_be() -> None:
     shelf = Shelf(10)
     shelf.put(entry(b"small"), 10)
     assert shelf.put(entry(b"large"), 65_000) == 1
-    assert shelf.get(b"large") is not None
+    assert shelf.entries.get(b"large") is not None
     assert shelf.put(entry(b"small"), 10) == 1
-    assert (len(shelf), shelf.get(b"large")) == (1, None)
+    assert (len(shelf), shelf.entries.get(b"large")) == (1, None)
 
 
 def test_what_is_asked_for_stays() -> None:
@@ -56,7 +56,7 @@ def test_what_is_asked_for_stays() -> None:
         for one in hot:
             one.used = True
         shelf.put(entry(b"%d" % number), 16)
-    assert [one for one in hot if shelf.get(one.key) is not one] == []
+    assert [one for one in hot if shelf.entries.get(one.key) is not one] == []
 
 
 def test_all_in_use() -> None:
@@ -82,8 +82,8 @@ def test_octets_are_those_of_its_entries(steps: list[tuple[str, int, int, bool]]
         one = entry(key)
         one.used = used
         shelf.put(one, octets)
-        assert shelf.get(key) is one
-        held = [other for other in (shelf.get(b"%d" % each) for each in range(10)) if other]
+        assert shelf.entries.get(key) is one
+        held = [other for other in (shelf.entries.get(b"%d" % each) for each in range(10)) if other]
         assert shelf.octets == sum(other.size for other in held)
         assert len(held) == len(shelf) <= 4
         assert shelf.octets <= 4 * OCTETS_EACH or len(held) == 1
