@@ -109,7 +109,8 @@ class Hosts:
         if not self._changes and not alone:
             return reply
         if reply.validity.never:
-            upstreams = reply.replaced(validity=reply.validity.joined(self._until_gained(query, validity)))
+            until = self._until_gained(query, validity)
+            upstreams = reply.replaced(validity=until if reply.validity is NEVER else reply.validity.joined(until))
             return upstreams.alone() if alone else upstreams
         made = self._passed.get(reply) if validity is self._validity else None
         if made is None:
@@ -122,7 +123,7 @@ class Hosts:
     def _until_gained(self, query: Query, validity: Validity) -> Validity:
         """Return how long the file does not have what was asked for: to ask an upstream anew for all else is dear."""
         if validity is not self._validity or self._token.stale:
-            return validity  # it changed while the upstream was asked
+            return NEVER.joined(validity)  # it changed while the upstream was asked
         packed = reverse_address(query.labels) if query.rrtype == RRType.PTR else None
         return self.file.missing(packed or query.name)
 

@@ -11,7 +11,7 @@ from kubedns.cluster.tokens import Token
 from kubedns.log import plugin_log
 from kubedns.plugin.zones import Zones
 from kubedns.watch import FileWatch, Following, in_slices
-from kubedns.wire.validity import Validity
+from kubedns.wire.validity import NEVER, Validity
 from plugins.hosts.table import HostsTable
 
 if TYPE_CHECKING:
@@ -39,7 +39,8 @@ class HostsFile:
         self.modified = 0.0
         self.readings = 0
         self.last_reading = 0.0
-        self._missing = [Token() for _ in range(GROUPS)]
+        self._tokens = [Token() for _ in range(GROUPS)]
+        self._missing = [Validity(NEVER.until, (token,)) for token in self._tokens]
         self._zones = Zones((zone, zone) for zone in options.zones)
         self._reverse = options.reverse
         self._watch = FileWatch(options.path)
@@ -56,11 +57,11 @@ class HostsFile:
         await self._following.stop()
 
     def missing(self, key: bytes) -> Validity:
-        """Return how long the file has no such name (wire octets) or address (packed), if it has none now.
+        """Return how long what is made of an upstream's reply is true: until the file gets what it has not got now.
 
-        This ends for one of so many names when the file gets another: what an upstream said of the others stays.
+        `key` is a name (wire octets) or an address (packed). For one of so many it ends when the file gets another.
         """
-        return Validity(tokens=(self._missing[crc32(key) % GROUPS],))
+        return self._missing[crc32(key) % GROUPS]
 
     async def read(self) -> None:
         """Put a changed file's content in place of the old, at once; one that can't be read changes nothing."""
@@ -83,8 +84,9 @@ class HostsFile:
         self.token = Token()
         before.stale = True
         for group in gained:
-            self._missing[group].stale = True
-            self._missing[group] = Token()
+            self._tokens[group].stale = True
+            self._tokens[group] = token = Token()
+            self._missing[group] = Validity(NEVER.until, (token,))
         self.modified = state.st_mtime
         self.readings += 1
         self.last_reading = time.monotonic()
