@@ -10,9 +10,10 @@ from collections.abc import Sequence
 from struct import Struct
 from struct import error as StructError  # noqa: N812 - an exception, named as one
 
-from kubedns.wire.compose import AT_QUESTION, QUESTION_FIXED, Body, compose
+from kubedns.wire.compose import AT_QUESTION, POINTER_BITS, QUESTION_FIXED, Body, compose
 from kubedns.wire.errors import WireError
-from kubedns.wire.numbers import CD, HEADER_SIZE, MINIMUM_UDP_SIZE, OPCODE_MASK, QR, RCODE_MASK
+from kubedns.wire.name import POINTER
+from kubedns.wire.numbers import CD, HEADER_SIZE, MINIMUM_UDP_SIZE, OPCODE_MASK, QR, RCODE_MASK, RRType
 from kubedns.wire.parse import KEPT_FLAGS, parse_reply, read_record
 from kubedns.wire.query import Query
 from kubedns.wire.records import RR, write_serial
@@ -23,6 +24,7 @@ from kubedns.wire.walk import LONE, Layout, Unpackable, Walk, plain
 HEADER = Struct("!2x5H")  # flags and the four counts
 FLAGS_AND_COUNTS = Struct("!2xH8s")
 TTL_AND_SIZE = Struct("!IH")
+CNAME = RRType.CNAME.to_bytes(2, "big")
 TTL_SIZE = 4
 TTL_AT, RDATA_AT = 6, 12  # in a record whose owner is a pointer
 COPIED_FROM_UPSTREAM = COPIED & ~CD
@@ -34,20 +36,20 @@ Sections = tuple[tuple[RR, ...], tuple[RR, ...], tuple[RR, ...]]
 class PackedReply(Reply):
     """A Reply for one name, `name`; its `sections` are read from the octets when somebody wants them.
 
-    `_packed` are the three sections behind a question for `name`; `least` is the least TTL of all records, None where
-    there are none; `_tight` says that no names in them can be shorter; `copied` are the flags of a query that come
-    back: one that an upstream sent says itself whether CD does.
+    `_packed` are the three sections behind a question for `name`, `layout` their places; `least` is the least TTL of
+    all records, None where there are none; `_tight` says that no names in them can be shorter; `copied` are the flags
+    of a query that come back: one that an upstream sent says itself whether CD does.
 
     There is one class for both: where objects of two come by turns, CPython 3.11 specializes no access to attributes.
     """
 
-    __slots__ = ("_layout", "_packed", "_sections", "_tight", "copied", "least", "name")
+    __slots__ = ("_packed", "_sections", "_tight", "copied", "layout", "least", "name")
 
     _packed: bytes
-    _layout: Layout
     _sections: Sections | None
     _tight: bool
     copied: int
+    layout: Layout
     name: bytes
     least: int | None
 
@@ -65,14 +67,14 @@ class PackedReply(Reply):
     @property
     def counts(self) -> tuple[int, int, int]:
         """The records of each section."""
-        return self._layout.counts
+        return self.layout.counts
 
     def read_sections(self) -> Sections:
         """Return the sections, without keeping them."""
         octets = bytes(HEADER_SIZE) + self.name + bytes(QUESTION_FIXED) + self._packed
         at = len(octets) - len(self._packed)
         sections: list[tuple[RR, ...]] = []
-        for count in self._layout.counts:
+        for count in self.layout.counts:
             records = []
             for _ in range(count):
                 rr, at = read_record(octets, at)
@@ -83,11 +85,32 @@ class PackedReply(Reply):
 
     def types(self, section: int) -> Sequence[int]:
         """As a Reply's."""
-        return self._layout.types[section]
+        return self.layout.types[section]
 
     def starts_with(self, type_and_class: bytes) -> bool:
         """Tell whether the first record of the answer is of that type and class and the question's own name."""
-        return self._packed.startswith(AT_QUESTION + type_and_class) and self._layout.counts[0] > 0
+        return self._packed.startswith(AT_QUESTION + type_and_class) and self.layout.counts[0] > 0
+
+    def leads_to(self, kind: bytes) -> bool:
+        """Tell whether CNAMEs, each of the name before it, lead from the question's own to records of a type and class.
+
+        It is sure if it does, and nothing else is in the answer, all owners pointers; else the answer has to be read.
+        """
+        packed, start = self._packed, HEADER_SIZE + len(self.name) + QUESTION_FIXED
+        owner, alias, at = AT_QUESTION, CNAME + kind[2:], 0
+        passed: list[bytes] = []
+        led = False
+        for end in self.layout.ends[: self.layout.counts[0]]:
+            led = packed.startswith(owner + kind, at)
+            if packed.startswith(owner + alias, at) and owner not in passed:
+                passed.append(owner)
+                target = at + RDATA_AT
+                pointed = packed[target] >= POINTER
+                owner = packed[target:end] if pointed else (POINTER_BITS | start + target).to_bytes(2, "big")
+            elif not led:
+                return False
+            at = end
+        return led
 
     def octets(self, query: Query) -> bytes:
         """As a Reply's; what is short and for the name itself leaves as it came."""
@@ -102,15 +125,15 @@ class PackedReply(Reply):
             return super().octets(query)
         flags = (QR | self.flags | self.rcode | query.flags & self.copied).to_bytes(2, "big")
         if edns is None:
-            return b"".join((query.id, flags, self._layout.head, question, packed))
-        return b"".join((query.id, flags, self._layout.head_and_opt, question, packed, self._opt(edns)))
+            return b"".join((query.id, flags, self.layout.head, question, packed))
+        return b"".join((query.id, flags, self.layout.head_and_opt, question, packed, self._opt(edns)))
 
     def is_like(self, ttl: int, flags: int) -> bool:
         """Tell whether with_ttl would change nothing, of a reply with a record or none."""
         least = self.least
         return (
             flags == self.flags
-            and (least is None or (least == ttl and len(self._layout.ttls) == 1))
+            and (least is None or (least == ttl and len(self.layout.ttls) == 1))
             and self.edns is None
             and self.serial is None
             and self.validity is NEVER
@@ -121,7 +144,7 @@ class PackedReply(Reply):
     ) -> "PackedReply":
         """Return the same records, all with one TTL in seconds, and with the serial that there is now."""
         packed = self._packed
-        octets, places = ttl.to_bytes(TTL_SIZE, "big"), self._layout.ttls
+        octets, places = ttl.to_bytes(TTL_SIZE, "big"), self.layout.ttls
         if len(places) == 1 and self.serial is None:
             [place] = places
             packed = packed[:place] + octets + packed[place + TTL_SIZE :]
@@ -130,21 +153,32 @@ class PackedReply(Reply):
             for place in places:
                 changed[place : place + TTL_SIZE] = octets
             if self.serial is not None:
-                write_serial(changed, self._layout.ends[-1], self.serial.value)
+                write_serial(changed, self.layout.ends[-1], self.serial.value)
             packed = bytes(changed)
-        made = _made(packed, self._layout, self.name, None if self.least is None else ttl, self.rcode, flags)
+        made = _made(packed, self.layout, self.name, None if self.least is None else ttl, self.rcode, flags)
         made.validity, made.tallies, made.serial, made._tight = validity, tallies, self.serial, self._tight
         return made
 
     def replaced(self, *, validity: Validity | None = None, denies: bytes | None = None) -> "PackedReply":
         """As a Reply's; nothing is read from the octets for it."""
-        made = _made(self._packed, self._layout, self.name, self.least, self.rcode, self.flags)
+        made = _made(self._packed, self.layout, self.name, self.least, self.rcode, self.flags)
         made.edns, made.tallies, made._tight, made.copied = self.edns, self.tallies, self._tight, self.copied
         made.validity = self.validity if validity is None else validity
         made.denies = self.denies if denies is None else denies
         made.siblings = self.siblings
         made.expires = self.expires
         made.serial = self.serial
+        return made
+
+    def reordered(self, places: Sequence[int]) -> "PackedReply":
+        """Return the same reply, its records in another order.
+
+        Those that change places are to be of one size, and to hold no name, their owners pointers, so that pointers
+        lead where they did.
+        """
+        ends, packed = (*self.layout.ends, 0), self._packed  # the first begins where the last of these says
+        made = self.replaced()
+        made._packed = b"".join([packed[ends[place - 1] : ends[place]] for place in places])
         return made
 
     @property
@@ -161,14 +195,14 @@ class PackedReply(Reply):
             room = query.limit if query.edns is None else query.limit - len(self._opt(query.edns))
             if size > room:
                 self._tighten()
-        layout = self._layout
+        layout = self.layout
         return Body(self._packed, layout.counts, layout.ends)
 
     def _tighten(self) -> None:
         """What the reply says does not change by this."""
         body = compose(self.read_sections(), self.name, len(self.name))
         if len(body.octets) < len(self._packed):
-            self._packed, self._layout = body.octets, _layout_of(body, self.name)
+            self._packed, self.layout = body.octets, _layout_of(body, self.name)
         self._tight = True
 
 
@@ -245,7 +279,7 @@ def _made(  # noqa: PLR0913 - what each has of its own
     """Return a reply of which the rest is as it mostly is: one is made for each query, in half the time of a call."""
     made = PackedReply.__new__(PackedReply)
     made._packed = packed
-    made._layout = layout
+    made.layout = layout
     made._tight = False
     made._sections = None
     made.copied = COPIED

@@ -71,7 +71,7 @@ def answers(query: Query, reply: Reply) -> bool:
     """Tell whether the answer section leads from the question's name, by CNAMEs, to a record of its type."""
     rrtype, rrclass = query.rrtype, query.rrclass
     if isinstance(reply, PackedReply):
-        if reply.starts_with(query.kind):
+        if reply.starts_with(query.kind) or reply.leads_to(query.kind):
             return True
         answer = reply.read_sections()[0]
     else:

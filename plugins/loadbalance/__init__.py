@@ -8,8 +8,17 @@ from typing import TYPE_CHECKING
 from kubedns.plugin.derived import Derived
 from kubedns.plugin.straight import Straight
 from kubedns.wire.numbers import RRType
+from kubedns.wire.packed import PackedReply
 from plugins.loadbalance.options import read_options
-from plugins.loadbalance.turning import Run, Turning, preferred_runs, shuffled_runs, weighted_runs
+from plugins.loadbalance.turning import (
+    Run,
+    Turning,
+    even_spans,
+    preferred_runs,
+    shuffled,
+    shuffled_runs,
+    weighted_runs,
+)
 from plugins.loadbalance.weights import Weights
 
 if TYPE_CHECKING:
@@ -52,6 +61,10 @@ class RoundRobin(Straight):
             return reply
         if reply.rcode or query.rrtype in TRANSFERS:
             return reply
+        if reply.validity.never and isinstance(reply, PackedReply) and not self._networks:
+            spans = even_spans(reply.layout)
+            if spans is not None:
+                return shuffled(reply, spans) if spans else reply
         made = self._kept.get(reply)
         if made is None:
             answer, authority, additional = reply.sections

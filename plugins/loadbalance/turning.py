@@ -6,6 +6,7 @@ is composed once, and its records are then put together in each order that is wa
 
 from __future__ import annotations
 
+from functools import lru_cache
 from itertools import accumulate, pairwise, permutations, product
 from math import factorial, prod
 from random import random
@@ -13,14 +14,17 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from kubedns.wire.compose import Body, compose
 from kubedns.wire.numbers import RRType
+from kubedns.wire.packed import TTL_AT
 from kubedns.wire.reply import Reply
 from kubedns.wire.validity import NEVER, Validity
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from kubedns.wire.packed import PackedReply
     from kubedns.wire.query import Query
     from kubedns.wire.records import RR
+    from kubedns.wire.walk import Layout
     from plugins.loadbalance.options import Network
 
     # Returns the order, as places of records, in which a run comes; the run starts and stops at these places.
@@ -32,6 +36,11 @@ RENEWAL = 5  # after so many replies one of them is replaced; it has no factor i
 FEW = 24  # orders: so many are all made at once, and one is drawn for each reply
 POINTED = 12  # octets of a record before its RDATA where a pointer stands for its owner
 ADDRESSES = (RRType.A, RRType.AAAA)
+CNAME, OTHER, ADDRESS, MX = range(4)
+RANKS = {int(RRType.CNAME): CNAME, int(RRType.A): ADDRESS, int(RRType.AAAA): ADDRESS, int(RRType.MX): MX}
+# Octets of an address's record, and those to its TTL, its owner being a pointer: where all are alike they can turn.
+EVEN = ({(POINTED + 4, TTL_AT)}, {(POINTED + 16, TTL_AT)})
+MOST_LAYOUTS = 1024  # whose spans are kept
 
 
 class Run(NamedTuple):
@@ -41,13 +50,16 @@ class Run(NamedTuple):
     turns: bool = False
 
 
+def rank(rrtype: int) -> int:
+    """Return where a record of a type comes among those of others."""
+    return RANKS.get(rrtype, OTHER)
+
+
 def split(section: Sequence[RR]) -> tuple[list[RR], list[RR], list[RR], list[RR]]:
-    """Return a section's CNAME records, addresses, MX records, and all others, each in their order."""
+    """Return a section's CNAME records, others, addresses, and MX records, each in their order."""
     found: tuple[list[RR], list[RR], list[RR], list[RR]] = [], [], [], []
     for rr in section:
-        rrtype = rr.rrtype
-        place = 0 if rrtype == RRType.CNAME else 1 if rrtype in ADDRESSES else 2 if rrtype == RRType.MX else 3
-        found[place].append(rr)
+        found[rank(rr.rrtype)].append(rr)
     return found
 
 
@@ -55,7 +67,7 @@ def shuffled_runs(section: Sequence[RR]) -> list[Run]:
     """CNAMEs, others, addresses, MX: the latter two turn."""
     if len(section) < 2:  # noqa: PLR2004 - there is one order alone
         return [Run(section)]
-    cnames, addresses, mx, others = split(section)
+    cnames, others, addresses, mx = split(section)
     return [Run(cnames), Run(others), Run(addresses, turns=True), Run(mx, turns=True)]
 
 
@@ -63,7 +75,7 @@ def preferred_runs(section: Sequence[RR], networks: Sequence[Network]) -> list[R
     """CNAMEs, addresses by the first network that they are inside of, MX, others: each network's addresses turn."""
     if len(section) < 2:  # noqa: PLR2004 - as above
         return [Run(section)]
-    cnames, addresses, mx, others = split(section)
+    cnames, others, addresses, mx = split(section)
     groups: list[list[RR]] = [[] for _ in range(len(networks) + 1)]
     for rr in addresses:
         groups[next((place for place, one in enumerate(networks) if one.holds(rr.rdata)), -1)].append(rr)
@@ -72,10 +84,40 @@ def preferred_runs(section: Sequence[RR], networks: Sequence[Network]) -> list[R
 
 def weighted_runs(section: Sequence[RR]) -> list[Run]:
     """CNAMEs, others, addresses, MX: addresses turn."""
-    cnames, addresses, mx, others = split(section)
+    cnames, others, addresses, mx = split(section)
     if len(section) < 2 or not addresses:  # noqa: PLR2004 - as above
         return [Run(section)]
     return [Run(cnames), Run(others), Run(addresses, turns=True), Run(mx)]
+
+
+@lru_cache(MOST_LAYOUTS)
+def even_spans(layout: Layout) -> tuple[range, ...] | None:
+    """Return where addresses stand that turn, alike in size, owners pointers; None: there is more to do than that."""
+    spans = []
+    starts = (0, *layout.ends)
+    place = 0
+    for types in layout.types:
+        ranks = [rank(rrtype) for rrtype in types]
+        if ranks != sorted(ranks) or ranks.count(MX) > 1:
+            return None
+        span = (
+            range(place + ranks.index(ADDRESS), place + len(ranks) - ranks.count(MX)) if ADDRESS in ranks else range(0)
+        )
+        sizes = {(layout.ends[at] - starts[at], layout.ttls[at] - starts[at]) for at in span}
+        if len(span) > 1:
+            if sizes not in EVEN:
+                return None
+            spans.append(span)
+        place += len(types)
+    return tuple(spans)
+
+
+def shuffled(reply: PackedReply, spans: Sequence[range]) -> PackedReply:
+    """Return a reply whose addresses are in an order drawn by chance, for one client."""
+    places = list(range(len(reply.layout.ends)))
+    for span in spans:
+        places[span.start : span.stop] = sorted(span, key=by_chance)
+    return reply.reordered(places)
 
 
 def by_chance(_: object) -> float:
@@ -209,25 +251,30 @@ class _Orders:
         self.even = self._movable and owner.is_even(pieces)
         self._composed = (query.name, query.question[-4 - len(owner.zone) : -4] if owner.zone else b"")
         self._sent = 0
-        self._ready = [self._body(owner, places) for places in owner.few_orders()]
-        self._few = len(self._ready)
+        self._few = owner.few_orders()
+        self._ready: list[Body | None] = [None] * len(self._few)  # made when one is first drawn
         fitting = READY_OCTETS // max(1, len(base.octets))
         self._most = max(2, min(READY, 1 << fitting.bit_length() - 1)) if fitting else 2
 
     def next(self, owner: Turning) -> Body:
+        ready = self._ready
         if self._few:
-            return self._ready[int(random() * self._few)]  # noqa: S311 - for balance, not for secrecy
+            place = int(random() * len(ready))  # noqa: S311 - for balance, not for secrecy
+            body = ready[place]
+            if body is None:
+                body = ready[place] = self._body(owner, self._few[place])
+            return body
         if owner.weighed:
             return self._body(owner, owner.order())
         sent = self._sent = self._sent + 1
-        ready = self._ready
-        if len(ready) < self._most:
-            ready.append(self._body(owner, owner.order()))
-            return ready[-1]
         place = sent % self._most
-        if not sent % RENEWAL:
-            ready[place] = self._body(owner, owner.order())
-        return ready[place]
+        if len(ready) < self._most:
+            place = len(ready)
+            ready.append(None)
+        body = ready[place]
+        if body is None or not sent % RENEWAL:
+            body = ready[place] = self._body(owner, owner.order())
+        return body
 
     def _body(self, owner: Turning, places: Sequence[int]) -> Body:
         if not self._movable:

@@ -16,6 +16,7 @@ from kubedns.corefile.errors import CorefileError
 from kubedns.plugin.contract import ResolveError, ServerBlock, StartError
 from kubedns.wire.name import name
 from kubedns.wire.numbers import AA, Rcode, RRClass, RRType
+from kubedns.wire.packed import PackedReply, pack
 from kubedns.wire.records import RR, address, cname, ns, soa, srv, txt
 from kubedns.wire.reply import Reply
 from kubedns.wire.validity import UNTIL_RELOAD
@@ -125,6 +126,7 @@ UNTOUCHED = [
     ("nxdomain", Reply((), [ns(OWNER, ALIAS, 30)], [a(1), a(2)], rcode=Rcode.NXDOMAIN), "A"),
     ("transfer", Reply([ALIKE, a(1), a(2), ALIKE]), "AXFR"),
     ("arranged", Reply([cname(ALIAS, OWNER, 30), a(1)]), "A"),
+    ("arranged octets", pack(Reply([cname(OWNER, ALIAS, 30), a(1, ALIAS)]), query("m.l.test.")), "A"),
 ]
 
 
@@ -155,6 +157,29 @@ def test_mixed_answer() -> None:
     assert types == {("CNAME", "MX", "MX", "MX")}
     assert len({tuple(of_type(answer, "A", "AAAA")) for answer in answers}) == 6
     assert len({tuple(of_type(answer, "MX")) for answer in answers}) == 6
+
+
+FORWARDED = {
+    "addresses": (Reply([a(1), a(2), a(3)]), 6, True),
+    "behind aliases": (Reply([cname(OWNER, ALIAS, 30), *(aaaa(last, ALIAS) for last in range(3))]), 6, True),
+    "in two sections": (Reply([a(1), a(2)], [ns(OWNER, ALIAS, 30)], [a(3, ALIAS), a(4, ALIAS)]), 4, True),
+    "two families": (Reply([a(1), aaaa(2), aaaa(3)]), 6, False),
+    "out of order": (Reply([a(1), a(2), cname(ALIAS, OWNER, 30)]), 2, False),
+    "mail": (Reply([mx(1, "a.test"), mx(2, "b.test")]), 2, False),
+    "other owners": (Reply([a(last, name(f"h{last}.other.test")) for last in range(3)]), 6, False),
+}
+
+
+@pytest.mark.parametrize(("reply", "orders", "moved"), FORWARDED.values(), ids=FORWARDED)
+def test_what_is_for_one_client_is_turned_as_octets(reply: Reply, orders: int, *, moved: bool) -> None:
+    """Where its records can just change places; either way, it comes in the orders that the same records come in."""
+    packed = pack(reply, query("m.l.test."))
+    seen = Counter(tuple(map(tuple, sections)) for sections in sent("loadbalance", packed, 2000))
+    assert is_fair(Counter(dict(seen)), orders, 2000)
+    kept = Reply(*reply.sections, validity=UNTIL_RELOAD)
+    assert seen.keys() == {tuple(map(tuple, sections)) for sections in sent("loadbalance", kept, 300)}
+    made = run(ask(loadbalance.setup(directive("loadbalance"), BLOCK), query("m.l.test."), answering(packed)))
+    assert isinstance(made, PackedReply) == moved
 
 
 def test_services_stay_and_their_addresses_turn() -> None:
