@@ -174,8 +174,8 @@ FORWARDED = {
 def test_what_is_for_one_client_is_turned_as_octets(reply: Reply, orders: int, *, moved: bool) -> None:
     """Where its records can just change places; either way, it comes in the orders that the same records come in."""
     packed = pack(reply, query("m.l.test."))
-    seen = Counter(tuple(map(tuple, sections)) for sections in sent("loadbalance", packed, 2000))
-    assert is_fair(Counter(dict(seen)), orders, 2000)
+    seen: Counter[object] = Counter(tuple(map(tuple, sections)) for sections in sent("loadbalance", packed, 2000))
+    assert is_fair(seen, orders, 2000)
     kept = Reply(*reply.sections, validity=UNTIL_RELOAD)
     assert seen.keys() == {tuple(map(tuple, sections)) for sections in sent("loadbalance", kept, 300)}
     made = run(ask(loadbalance.setup(directive("loadbalance"), BLOCK), query("m.l.test."), answering(packed)))
