@@ -15,11 +15,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable
+    from collections.abc import Awaitable, Callable
 
 SETTLED = 0.05  # seconds without a change until a file is taken for whole: something may still be writing it
 MOST_LOOKS = 20  # at a file that never settles
-SLICE = 0.002  # seconds of work before the loop has its turn
 
 Signature = tuple[int, int, int, int]  # device, inode, octets, nanoseconds of the last change
 
@@ -92,12 +91,3 @@ class Following:
 
 def _signature(state: os.stat_result) -> Signature:
     return state.st_dev, state.st_ino, state.st_size, state.st_mtime_ns
-
-
-async def in_slices(steps: Iterable[object]) -> None:
-    """Take all steps, but let the loop have its turn every SLICE."""
-    end = time.monotonic() + SLICE
-    for _ in steps:
-        if time.monotonic() >= end:
-            await asyncio.sleep(0)
-            end = time.monotonic() + SLICE

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from kubedns.watch import SLICE, FileWatch, Following, in_slices
+from kubedns.slices import SLICE, in_slices
+from kubedns.watch import FileWatch, Following
 
 if TYPE_CHECKING:
     from pathlib import Path

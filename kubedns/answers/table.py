@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from kubedns.wire.reply import Reply
     from kubedns.wire.validity import Token
 
@@ -63,3 +65,11 @@ class Table:
             self._old, self._young = self._young, {}
         self._old.pop(owner, None)  # else it would come back once the new answers are stale
         self._young[owner] = answers
+
+    def emptying(self) -> Iterator[None]:
+        """Drop all owners, one at each step."""
+        for owners in (self._young, self._old):
+            while owners:
+                owners.popitem()
+                yield
+            owners.clear()  # an empty dictionary keeps its room

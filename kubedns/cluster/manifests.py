@@ -30,7 +30,7 @@ from kubedns.cluster.reading import (
     is_json,
     read_octets,
 )
-from kubedns.watch import in_slices
+from kubedns.slices import in_slices
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from kubedns.wire.reply import Reply
 
 Made = TypeVar("Made")
@@ -47,3 +49,11 @@ class Derived(Generic[Made]):
     def clear(self) -> None:
         """Forget everything."""
         self._old, self._young = {}, {}
+
+    def emptying(self) -> Iterator[None]:
+        """Forget everything, a value at each step."""
+        for values in (self._young, self._old):
+            while values:
+                values.popitem()
+                yield
+            values.clear()  # an empty dictionary keeps its room

@@ -18,6 +18,7 @@ from kubedns.server.listener_metrics import listener_families
 from kubedns.server.others import Alone
 from kubedns.server.stepping import Stepper
 from kubedns.server.wirecache import WireCache
+from kubedns.slices import in_slices
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -48,6 +49,7 @@ class Server:
         self._stopping = False
         self._counters = metrics.Folded(lambda: listener_families(lambda: self._listeners))
         self._lingering: asyncio.Task[list[Exception]] | None = None
+        self._wirecache: WireCache | None = None
         self._starting: asyncio.Task[None] | None = None  # of a part of a configuration that is to replace another
         self._retiring: dict[asyncio.Task[None], Stepper] = {}  # of configurations whose last queries wait
         self.configuration: Configuration | None = None
@@ -175,7 +177,8 @@ class Server:
         self._listeners |= opened
         gone = [self._listeners.pop(address) for address in self._listeners.keys() - _answered_here(new).keys()]
         self._stepper = Stepper(asyncio.get_running_loop())
-        wirecache = WireCache()
+        wirecache, before = WireCache(), self._wirecache
+        self._wirecache = wirecache
         metrics.fold()  # what the one before has not told yet
         metrics.fold_first[self] = wirecache.fold
         observers = [plugin for _, plugin in new.plugins if isinstance(plugin, Observes)][:1]
@@ -201,6 +204,8 @@ class Server:
             udp.start()
             await tcp.start()
         await self._others.switch(new)
+        if before is not None:
+            await in_slices(before.emptying())
         await asyncio.gather(*(listener.drain(DRAIN) for pair in gone for listener in pair))
         _close(gone)
 

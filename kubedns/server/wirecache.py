@@ -30,7 +30,7 @@ from kubedns.wire.query import parse_query
 from kubedns.wire.validity import NEVER
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from kubedns.plugin.contract import Exchanges
     from kubedns.server.entries import Below, Entry, Home
@@ -104,6 +104,7 @@ class WireCache:
         self._clock: deque[Entry] = deque()
         self._groups: dict[object, Group] = {}
         self._once = array("H", bytes(2 * ONCE))
+        self._ended = False
         self.octets = 0
         self.seconds_each = 0.0  # that a sending takes, as last measured
 
@@ -116,7 +117,7 @@ class WireCache:
         One that has an answer is kept at once while there is much room: unlike misses, such names are not many.
         """
         lasting = reply.lasting
-        if lasting.until == NEVER.until or len(message) > LONGEST_KEY or len(octets) > LARGEST_REPLY:
+        if lasting.until == NEVER.until or len(message) > LONGEST_KEY or len(octets) > LARGEST_REPLY or self._ended:
             return
         if keeping.denials and reply.speaks_for and self._offer_below(shelf, message, query, reply, octets, keeping):
             return
@@ -209,6 +210,17 @@ class WireCache:
         self.octets -= entry.size
         for group in entry.groups:
             self._leave(group)
+
+    def emptying(self) -> Iterator[None]:
+        """Keep nothing any more, and let go of what there is, an entry at each step: it is held in cycles."""
+        self._ended = True
+        self._once = array("H")
+        while self._clock:
+            entry = self._clock.popleft()
+            self._forget(entry)
+            if not entry.home:
+                entry.home.clear()  # an empty dictionary keeps its room
+            yield
 
     def fold(self) -> None:
         """Bring all counters up to date."""

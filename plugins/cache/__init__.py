@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from kubedns.plugin.straight import Straight, Suspends
 from kubedns.plugin.zones import Zones
+from kubedns.slices import in_slices
 from kubedns.wire.edns import DO
 from kubedns.wire.name import ROOT, is_within, text
 from kubedns.wire.numbers import AA, AD, CD, Rcode
@@ -96,10 +97,13 @@ class Cache(Straight):
             counters.shown[listener.labels] = self
 
     async def stop(self) -> None:
-        """Renew nothing any more; a cache of the configuration after this one may show the same store."""
+        """Renew nothing any more, and hold nothing; a cache of the configuration after this one may have the store."""
         for listener in self.listeners:
             if counters.shown.get(listener.labels) is self:
                 del counters.shown[listener.labels]
+            await in_slices(listener.emptying())
+        self._slots = None
+        await in_slices(self.store.success.leaving(self), self.store.denial.leaving(self))
         await self._renewing.stop()
 
     def before(self, query: Query) -> Reply | None:
@@ -268,11 +272,11 @@ class Cache(Straight):
         """Return the same object for as long as its octets hold: up to a second."""
         flags = _flags(entry, query)
         shown = now < entry.until and not entry.dated.stale
-        if shown and entry.owner is listener and entry.reply.flags == flags:
+        if shown and entry.owner is listener.counters and entry.reply.flags == flags:
             return entry.reply
         remaining = entry.duration if self.options.keep_ttl else entry.remaining(now)
         lasts = entry.duration if self.options.keep_ttl else entry.duration - remaining + 1
-        entry.until, entry.owner = entry.stored + lasts, listener
+        entry.until, entry.owner = entry.stored + lasts, listener.counters
         if entry.home is not None:
             entry.until = min(entry.until, entry.validity.until)
         tallies = listener.tallies[entry.kind]
@@ -285,7 +289,7 @@ class Cache(Straight):
 
     def _as_a_hit(self, entry: Entry, listener: Listener) -> Reply:
         """Return a new entry's reply where a hit on it, within the second, would say the same."""
-        entry.until, entry.owner = min(entry.stored + 1, entry.validity.until), listener
+        entry.until, entry.owner = min(entry.stored + 1, entry.validity.until), listener.counters
         entry.reply = entry.reply.replaced(validity=entry.lasting())
         entry.reply.tallies = listener.tallies[entry.kind]
         self._count_down(entry)

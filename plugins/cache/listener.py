@@ -11,6 +11,8 @@ from kubedns.wire.validity import NEVER, one_token
 from plugins.cache.counters import KINDS, Labels, counters
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from kubedns.wire.query import Query
     from kubedns.wire.validity import Tally, Token
     from plugins.cache.judging import Verdict
@@ -54,6 +56,11 @@ class Listener:
         }
         self.normal: Derived[Normal] = Derived(MOST_NORMAL)
         self._denied: dict[bytes, Denied] = {}
+
+    def emptying(self) -> Iterator[None]:
+        """Hold no replies, one less at each step."""
+        self._denied.clear()
+        yield from self.normal.emptying()
 
     def normal_of(self, reply: Reply, verdict: Verdict) -> Normal:
         """Return, and keep, a reply's normal form: one TTL for all records, and a miss that is counted."""

@@ -14,6 +14,7 @@ from kubedns.wire.validity import NEVER, UNCHANGING, Validity
 
 if TYPE_CHECKING:
     import asyncio
+    from collections.abc import Iterator
 
     from kubedns.wire.reply import Reply
     from kubedns.wire.validity import Serial, Token
@@ -51,11 +52,11 @@ class Renewal:
 class Entry:
     """A reply as it is kept.
 
-    It shows the TTL that it was last given with; `until` is when it has to show another one, `owner` is who made it
-    ready (for another it is made ready anew), and `flags` are those that it came with. `validity` is the reply's own;
-    one from a source that tells when it changes is true no longer, and of one configuration alone, its `home`.
-    `dated` is stale once `serial`, that of the SOA behind its records, is another than it shows. `previous` is an entry
-    that answered before this one, which does not.
+    It shows the TTL that it was last given with; `until` is when it has to show another one, `owner` is who counts when
+    it is given as it is (for another it is made ready anew), and `flags` are those that it came with. `validity` is the
+    reply's own; one from a source that tells when it changes is true no longer, and of one configuration alone, its
+    `home`. `dated` is stale once `serial`, that of the SOA behind its records, is another than it shows. `previous` is
+    an entry that answered before this one, which does not.
     """
 
     __slots__ = (
@@ -159,6 +160,14 @@ class Shelf:
         self.octets -= old.size
         if len(self._clock) > 2 * len(self.entries) + PASSED_OVER:  # the key itself leaves when its turn comes
             self._clock = deque(self.entries)
+
+    def leaving(self, home: object) -> Iterator[None]:
+        """Drop the entries that are of that configuration alone, one at each step."""
+        for key in [key for key, entry in self.entries.items() if entry.home is home]:
+            entry = self.entries.get(key)
+            if entry is not None and entry.home is home:
+                self.remove(key)
+            yield
 
     def _make_room(self, newest: Entry) -> int:
         gone = passed_over = 0

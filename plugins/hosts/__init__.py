@@ -11,6 +11,7 @@ from kubedns.plugin.current import Current
 from kubedns.plugin.derived import Derived
 from kubedns.plugin.reverse import reverse_address
 from kubedns.plugin.zones import Fallthrough, Zones
+from kubedns.slices import in_slices
 from kubedns.wire.name import ROOT
 from kubedns.wire.numbers import AA, Rcode, RRType
 from kubedns.wire.records import address, ptr
@@ -79,7 +80,9 @@ class Hosts:
         current.begin(self, self._shared)
 
     async def stop(self) -> None:
+        """Be shown no more, and hold no replies."""
         current.stop(self)
+        await in_slices(self._table.emptying(), self._passed.emptying())
 
     async def resolve(self, query: Query, pass_on: Next) -> Reply:
         """Answer from what is compiled, else from the tables; what is not ours is the next plugin's."""

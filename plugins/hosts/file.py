@@ -10,7 +10,8 @@ from zlib import crc32
 from kubedns.cluster.tokens import Token
 from kubedns.log import plugin_log
 from kubedns.plugin.zones import Zones
-from kubedns.watch import FileWatch, Following, in_slices
+from kubedns.slices import in_slices
+from kubedns.watch import FileWatch, Following
 from kubedns.wire.validity import NEVER, Validity
 from plugins.hosts.table import HostsTable
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from kubedns.plugin.derived import Derived
 from kubedns.plugin.straight import Straight
+from kubedns.slices import in_slices
 from kubedns.wire.numbers import RRType
 from kubedns.wire.packed import PackedReply
 from plugins.loadbalance.options import read_options
@@ -54,6 +55,10 @@ class RoundRobin(Straight):
         self._networks = networks
         self._kept: Derived[Reply] = Derived(MOST_KEPT)
 
+    async def stop(self) -> None:
+        """Hold no replies."""
+        await in_slices(self._kept.emptying())
+
     def after(self, query: Query, reply: Reply) -> Reply:
         """Return a reply of which each sending has an order of its own; the one from behind stays as it is."""
         answers, authorities, extras = reply.counts
@@ -92,8 +97,9 @@ class Weighted(Straight):
         await self._weights.start()
 
     async def stop(self) -> None:
-        """Follow their file no longer."""
+        """Follow their file no longer, and hold no replies."""
         await self._weights.stop()
+        await in_slices(self._kept.emptying())
 
     def after(self, query: Query, reply: Reply) -> Reply:
         """As RoundRobin; for types that have no addresses, return the reply from behind itself."""

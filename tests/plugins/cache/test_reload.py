@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+from collections import Counter
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -12,10 +14,14 @@ import pytest
 import uvloop
 
 from kubedns import metrics
+from kubedns.answers.table import Answers
 from kubedns.corefile.parse import parse
 from kubedns.plugin.registry import find_plugins
 from kubedns.server.configuration import Setting, configure
+from kubedns.server.entries import Denial, Kept
 from kubedns.server.lifecycle import Server
+from plugins.cache.listener import Normal
+from plugins.loadbalance.turning import Turning
 from tests.fakes.upstream import Upstream, answering
 from tests.loading import ROOT, SAMPLE
 
@@ -150,6 +156,37 @@ def test_blocks_that_say_the_same_have_a_cache_each(hosts: Any) -> None:
                     assert sample("coredns_cache_entries", one.port, **labels) == 2
                     assert len(one.upstream.asked) == (place if anew else 2)
                 await one.reload(both)
+
+    run(told())
+
+
+HELD = (Kept, Denial, Answers, Turning, Normal)
+
+
+def held() -> Counter[str]:
+    """Return how many replies are held in each way, garbage of cycles included."""
+    return Counter(type(each).__name__ for each in gc.get_objects() if isinstance(each, HELD))
+
+
+def test_what_went_with_a_configuration_is_let_go_at_once(hosts: Any) -> None:
+    """Its plugins hold each other until the collector comes by, which takes many reloads; their replies must not."""
+    names = ("kubernetes.default", "superopsmsb-nginx-headless.default", "a.nope.default", "b.nope.default")
+
+    async def told() -> None:
+        async with running(START, hosts) as one:
+            gc.unfreeze()
+            gc.collect()
+            before = held()
+            for _ in range(3):
+                await one.ask("other.example.com.")
+                for name in names:
+                    await one.ask(f"{name}.svc.cluster.local.")
+            gc.unfreeze()
+            assert {each.__name__ for each in HELD} <= (held() - before).keys()
+            await one.reload(START)
+            gc.unfreeze()
+            assert held() - before == Counter()
+            assert await one.ask("kubernetes.default.svc.cluster.local.") == ["10.96.0.1"]
 
     run(told())
 
