@@ -23,7 +23,6 @@ from kubedns.cluster.schema import (
     ServiceMessage,
     ServiceSpec,
 )
-from kubedns.wire.name import MAXIMUM_LABEL
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -40,6 +39,7 @@ KINDS: Mapping[tuple[str, str], Kind] = {
 }
 SERVICE_NAME_LABEL = "kubernetes.io/service-name"
 HEADLESS = "None"
+LONGEST_LABEL = 63  # octets of a DNS label (RFC 1035 §2.3.4)
 LONGEST_TARGET = 63  # characters; a pod name longer than a DNS label can't be one
 # A field selector can't be applied to files, so this does it: the API's pods of these phases are not watched.
 ENDED_PHASES = frozenset({"Succeeded", "Failed", "Unknown"})
@@ -157,7 +157,7 @@ Object = Namespace | Service | EndpointSlice | Pod
 
 def _is_label(text: str) -> bool:
     """Tell whether a text is a label of letters, digits and hyphens (RFC 1123 §2.1)."""
-    return len(text) <= MAXIMUM_LABEL and text.isascii() and text.replace("-", "a").isalnum()
+    return len(text) <= LONGEST_LABEL and text.isascii() and text.replace("-", "a").isalnum()
 
 
 def kind_of(raw: Mapping[str, Any]) -> Kind | None:
