@@ -60,7 +60,7 @@ def judge(query: Query, reply: Reply, options: Options, wall: Callable[[], float
 
 def _judge_other(reply: Reply, options: Options) -> Judged:
     """Judge a reply that has an RCODE, is cut, or is for some clients alone."""
-    if reply.rcode in FAILURES:
+    if reply.rcode in FAILURES and not reply.flags & TC:
         return DENIAL, int(options.servfail), False
     if reply.rcode == Rcode.NXDOMAIN and not reply.flags & TC and not reply.types(0) and SOA in reply.types(1):
         return DENIAL, options.denial.clamp(least_ttl(reply)), False

@@ -59,6 +59,7 @@ TIMES: dict[str, tuple[str, str, list[tuple[float, int | None, int]]]] = {
     "12 FORMERR": ("cache", "FORMERR / +" + SOA.format(60), [(0, 5, 1), (0, 5, 2)]),
     "29 keepttl": (block("keepttl"), A.format(60), [(0, 60, 1), (30, 60, 1), (59.9, 60, 1), (60, 60, 2)]),
     "truncated": ("cache", "NOERROR TC / @ 60 A 192.0.2.1", [(0, 60, 1), (0, 60, 2)]),
+    "SERVFAIL, truncated": ("cache", "SERVFAIL TC", [(0, None, 1), (0, None, 2)]),
     "referral": ("cache", "NOERROR / +example.org. 60 NS ns.example.org.", [(0, 5, 1), (4.9, 1, 1), (5, 5, 2)]),
     "nothing at all": ("cache", "NOERROR", [(0, None, 1), (4.9, None, 1), (5, None, 2)]),
     "no answer but additional": ("cache", "NOERROR / *x.org. 60 A 192.0.2.1", [(0, 60, 1), (59, 1, 1)]),
