@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 
 from kubedns.corefile import readers
 from kubedns.corefile.numbers import NumberError, parse_integer
+from kubedns.plugin.straight import Straight
 
 if TYPE_CHECKING:
     from kubedns.corefile.values import Directive, Use
-    from kubedns.plugin.contract import Next, ServerBlock
+    from kubedns.plugin.contract import ServerBlock
     from kubedns.wire.query import Query
-    from kubedns.wire.reply import Reply
 
 DEFAULT = 1232  # octets: what goes through every network in one piece (DNS flag day 2020)
 SIZES = range(512, 4097)
@@ -36,7 +36,7 @@ def _size(use: Use) -> int:
     return size
 
 
-class BufSize:
+class BufSize(Straight):
     """The plugin: what it lowers shows in the reply, too, so that the query itself is changed, not a copy."""
 
     cacheable = heeds_denials = True
@@ -44,9 +44,8 @@ class BufSize:
     def __init__(self, size: int) -> None:
         self.size = size
 
-    async def resolve(self, query: Query, pass_on: Next) -> Reply:
-        """Return what comes from behind, which is told of the lower size, and so is the client."""
+    def before(self, query: Query) -> None:
+        """Tell what comes behind of the lower size, and so the client."""
         edns = query.edns
         if edns is not None and edns.size > self.size:
             query.edns = replace(edns, size=self.size)
-        return await pass_on(query)

@@ -1,7 +1,7 @@
 """A query, read once and in place: ID, flags, question, EDNS (RFC 1035 §4.1, RFC 6891)."""
 
 from struct import Struct
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from kubedns.wire.client import Client
 from kubedns.wire.edns import DO, Edns, read_options
@@ -48,7 +48,7 @@ class Query:
     and class; `flags` is the header's second word; `edns` is None where no OPT record came. A plugin that changes a
     query makes another one. `lookup` asks the server that the query came to once more, for another name. `adds` are
     header bits that other servers are to see beside the client's own, `key` is what a cache knows the question by, once
-    it has been asked.
+    it has been asked. `notes` are what plugins remember from a query's way in to its reply's way back, by plugin.
     """
 
     __slots__ = (
@@ -62,6 +62,7 @@ class Query:
         "kind",
         "lookup",
         "name",
+        "notes",
         "question",
         "rrclass",
         "rrtype",
@@ -91,6 +92,7 @@ class Query:
         self.lookup: Lookup | None = None
         self.adds = 0
         self.key = b""
+        self.notes: dict[object, Any] | None = None
 
     @property
     def opcode(self) -> int:
@@ -123,6 +125,16 @@ class Query:
             return MINIMUM_UDP_SIZE
         return self.edns.size
 
+    def note(self, plugin: object, what: Any) -> None:
+        """Remember something for a plugin, until its reply comes."""
+        if self.notes is None:
+            self.notes = {}
+        self.notes[plugin] = what
+
+    def noted(self, plugin: object) -> Any:
+        """Return what a plugin had remembered, None if it had nothing, and forget it."""
+        return None if self.notes is None else self.notes.pop(plugin, None)
+
     def with_flags(self, flags: int, client: Client | None = None) -> "Query":
         """Return the same question with other header bits, and by another client if that is given."""
         asked = Query.__new__(Query)
@@ -134,7 +146,7 @@ class Query:
             client or self.client,
         )
         asked.edns, asked.size, asked.lookup = self.edns, self.size, self.lookup
-        asked.key = b""
+        asked.key, asked.notes = b"", None
         asked._labels, asked.adds = self._labels, self.adds  # noqa: SLF001 - one of its own kind
         return asked
 

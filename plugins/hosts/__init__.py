@@ -10,6 +10,7 @@ from kubedns.plugin.contract import ResolveError
 from kubedns.plugin.current import Current
 from kubedns.plugin.derived import Derived
 from kubedns.plugin.reverse import reverse_address
+from kubedns.plugin.straight import Straight
 from kubedns.plugin.zones import Fallthrough, Zones
 from kubedns.slices import in_slices
 from kubedns.wire.name import ROOT
@@ -43,7 +44,7 @@ current: Current[Hosts] = Current()
 register(current)
 
 
-class Hosts:
+class Hosts(Straight):
     """The plugin: the file's records, then those of the Corefile."""
 
     cacheable = heeds_denials = True
@@ -84,8 +85,26 @@ class Hosts:
         current.stop(self)
         await in_slices(self._table.emptying(), self._passed.emptying())
 
-    async def resolve(self, query: Query, pass_on: Next) -> Reply:
+    def before(self, query: Query) -> Reply | None:
         """Answer from what is compiled, else from the tables; what is not ours is the next plugin's."""
+        reply = self._own(query)
+        if reply is None:
+            query.note(self, self._validity)  # of what was looked at, whatever comes while the next plugin waits
+        return reply
+
+    def after(self, query: Query, reply: Reply) -> Reply:
+        """Return a reply from behind, valid for as long as the file does not change."""
+        return self._depending(query, reply, query.noted(self))
+
+    async def resolve(self, query: Query, pass_on: Next) -> Reply:
+        """As both; a query that comes here twice at a time has a note of each."""
+        reply = self._own(query)
+        if reply is not None:
+            return reply
+        validity = self._validity
+        return self._depending(query, await pass_on(query), validity)
+
+    def _own(self, query: Query) -> Reply | None:
         if self._token.stale:
             self._renew()
         answers = self._table.get(query.name)
@@ -93,11 +112,7 @@ class Hosts:
             ready = answers.replies.get(query.rrtype)
             if ready is not None:
                 return ready
-        reply = self._find(query)
-        if reply is not None:
-            return reply
-        validity = self._validity  # of what was looked at, whatever comes while the next plugin waits
-        return self._depending(query, await pass_on(query), validity)
+        return self._find(query)
 
     def _renew(self) -> None:
         """Start anew with what the file holds now."""
@@ -133,6 +148,8 @@ class Hosts:
     def _speaks_for_ours(self, reply: Reply) -> bool:
         """Tell whether a reply says something of names or addresses that are in a table."""
         parent = reply.speaks_for
+        if not parent:
+            return False
         tables = (self.file.table, self.inline)
         return any(table.holds_below(parent) or (reply.siblings and table.has_names) for table in tables)
 

@@ -41,7 +41,10 @@ class HostsTable:
         """Tell whether a name has an address, its own or a wildcard's."""
         if wire in self._addresses[IPV4_SIZE] or wire in self._addresses[IPV6_SIZE]:
             return True
-        return any(table and self.wildcard(wire, size) for size, table in self._wildcards.items())
+        wildcards = self._wildcards
+        if not wildcards[IPV4_SIZE] and not wildcards[IPV6_SIZE]:
+            return False
+        return any(self.wildcard(wire, size) for size in wildcards)
 
     def holds_below(self, parent: bytes) -> bool:
         """Tell whether there is a name right below a parent, or a wildcard for such names."""
