@@ -112,7 +112,6 @@ class Dispatcher:
             for one in served
         )
         self.stepper = stepper
-        self._lookup = self.resolve  # bound once, not for each query
         self._any_class = any_class
         self._dropped = _observer(observers, address, DROPPED)
 
@@ -133,7 +132,7 @@ class Dispatcher:
         entry = self._zones.longest(query.name) if query.rrtype != DS else self._parent_side(query.name)
         if entry is None or entry.chain is None:
             return self._drop(query, REFUSED)
-        query.lookup = self._lookup
+        query.lookup = self.resolve
         return self._begin((message, query, entry, perf_counter()), entry.chain)
 
     async def resolve(self, query: Query) -> Reply:
@@ -142,7 +141,7 @@ class Dispatcher:
         if entry is None or entry.chain is None:
             self._drop(query, REFUSED)
             return REFUSED
-        query.lookup = self._lookup
+        query.lookup = self.resolve
         started = perf_counter()
         reply = await self._ask(query, entry.chain.whole)
         if entry.observe is not None:

@@ -53,7 +53,7 @@ class Server:
         self._starting: asyncio.Task[None] | None = None  # of a part of a configuration that is to replace another
         self._retiring: dict[asyncio.Task[None], Stepper] = {}  # of configurations whose last queries wait
         self.configuration: Configuration | None = None
-        self._reloads = 0
+        self._tried = 0  # configurations
 
     async def start(self, configure: Configure) -> Configuration:
         """Configure, start plugins, open sockets, serve; raises CorefileErrors, ListenError, what a plugin raised."""
@@ -109,6 +109,7 @@ class Server:
         return failed + _elsewhere(elsewhere)
 
     async def _replace(self, configure: Configure, old: Configuration | None) -> Configuration:
+        gc.freeze()  # what is cached need not be gone through, when what this leaves is collected
         new = configure({} if old is None else old.shared.kept)
         kept = [] if old is None else old.parts
         started: list[Any] = []
@@ -128,6 +129,7 @@ class Server:
             _close(opened.values())
             await self._others.abandon(old)
             await parts.stop(started)
+            self._settle(new, dropped=False)
             raise
         stepper = self._stepper
         await self._switch(new, opened)
@@ -135,9 +137,12 @@ class Server:
             await self._retire(stepper, parts.without(kept, new.parts))
         new.shared.previous.clear()
         dropped = [] if old is None else parts.without(old.shared.kept.values(), list(new.shared.kept.values()))
-        self._reloads += 1
-        settle_collector(whole=bool(dropped) or self._reloads % RELOADS == 1, forked=new.role is Role.WORKER)
+        self._settle(new, dropped=bool(dropped))
         return new
+
+    def _settle(self, new: Configuration, *, dropped: bool) -> None:
+        self._tried += 1
+        settle_collector(whole=dropped or self._tried % RELOADS == 1, forked=new.role is Role.WORKER)
 
     async def _start(self, part: object, new: Configuration, started: list[Any], *, replaces: bool) -> None:
         """Start a part and add it to those that are; StartError where the server is to stop instead of reloading."""

@@ -185,7 +185,7 @@ class Stepper:
         spare.waiting = None
         if not spare.handed.done():
             if self._closed or len(self._parked) >= MOST_PARKED:
-                spare.handed.cancel()
+                spare.handed.set_result(None)
             else:
                 self._parked.append(spare)
         self.left()
@@ -211,7 +211,9 @@ class Stepper:
         """End the tasks that are parked; those that have work go on."""
         self._closed = True
         while self._parked:
-            self._parked.pop().handed.cancel()
+            spare = self._parked.pop()
+            if not spare.handed.done():
+                spare.handed.set_result(None)  # not cancelled: each would leave its exception and its frame in a cycle
 
     def _task_ended(self, _: asyncio.Task[Any]) -> None:
         self.left()

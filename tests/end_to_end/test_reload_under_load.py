@@ -10,7 +10,7 @@ import signal
 import threading
 import time
 from collections import Counter
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Self
 
 import pytest
@@ -20,6 +20,7 @@ from tests.end_to_end.client import LOOPBACK, addresses
 from tests.end_to_end.http import OK, get, wait_for
 from tests.end_to_end.load import Load, Question
 from tests.end_to_end.server import PATIENCE, SAMPLE, Ports, serving
+from tests.end_to_end.workers import children
 from tests.fakes.apiserver import APIServer
 
 if TYPE_CHECKING:
@@ -53,6 +54,7 @@ COREFILE = """\
     loop
     reload 2s 0s
     loadbalance
+    multisocket {workers}
 }}
 """
 MORE = "more.test:{port} {{\n    whoami\n}}\n"
@@ -125,6 +127,7 @@ class Setting:
     other: int
     upstream: int
     kubeconfig: Path
+    workers: int = 1
 
     def corefile(self, number: int = 0) -> str:
         """Return one of four: as it is, and with a block, a listener or a line more."""
@@ -156,16 +159,18 @@ def samples(setting: Setting, name: str) -> float:
     return sum(float(line.rpartition(" ")[2]) for line in lines)
 
 
-def test_reloads_under_load(api: APIServer, setting: Setting, tmp_path: Path) -> None:
+@pytest.mark.parametrize("workers", [1, 2])
+def test_reloads_under_load(api: APIServer, setting: Setting, workers: int, tmp_path: Path) -> None:
+    setting = replace(setting, workers=workers)
     with serving(tmp_path, setting.corefile()) as server:
         wait_for(setting.ready, "/ready", OK)
-        lists = api.count("list")
+        lists, processes = api.count("list"), children(server.process.pid)
         with (
             Polled(setting.ready, "/ready") as ready,
             Polled(setting.health, "/health") as health,
             Load(setting.port, QUESTIONS) as load,
         ):
-            load.wait_for(10 * len(QUESTIONS))
+            load.wait_for(10 * workers**2 * len(QUESTIONS))  # until each worker has been asked each
             forwarded = samples(setting, "coredns_forward_requests_total")
             for number in range(1, RELOADS + 1):
                 (tmp_path / "Corefile").write_text(setting.corefile(number))
@@ -173,12 +178,13 @@ def test_reloads_under_load(api: APIServer, setting: Setting, tmp_path: Path) ->
                 assert server.reload() == "[INFO] Reloading complete"
             load.wait_for(10 * len(QUESTIONS))
         assert api.count("list") == lists
+        assert children(server.process.pid) == processes
         assert load.record.lost == []
         assert load.record.wrong == {}
         assert load.record.cut == load.record.refused == 0
         assert load.record.slowest < SLOWEST
         assert set(ready.answers) == set(health.answers) == {OK}
-        probes = RELOADS  # of loop, one for each configuration
+        probes = RELOADS * workers  # of loop, one for each configuration
         assert samples(setting, "coredns_forward_requests_total") <= forwarded + probes  # the cache has the rest
         assert "[ERROR]" not in server.output.text
         assert "[WARNING]" not in server.output.text
@@ -186,8 +192,10 @@ def test_reloads_under_load(api: APIServer, setting: Setting, tmp_path: Path) ->
     assert server.errors.text == ""
 
 
-def test_changes_of_the_file_under_load(api: APIServer, setting: Setting, tmp_path: Path) -> None:
+@pytest.mark.parametrize("workers", [1, 2])
+def test_changes_of_the_file_under_load(api: APIServer, setting: Setting, workers: int, tmp_path: Path) -> None:
     """As above, by the plugin's own watch; a wrong file in between changes nothing."""
+    setting = replace(setting, workers=workers)
     with serving(tmp_path, setting.corefile()) as server:
         wait_for(setting.ready, "/ready", OK)
         lists = api.count("list")

@@ -12,6 +12,7 @@ import sys
 import time
 from contextlib import contextmanager
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -38,8 +39,9 @@ from tests.fakes.apiserver import APIServer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
+EACH = 16 << 10  # octets that a reload may leave in a process
+STARTING = "starting with listener file descriptors"
 AT_ONCE = 0.5  # seconds that a change may take from the first worker that answers by it to the last
 
 
@@ -284,7 +286,6 @@ def test_a_reload_switches_all_or_none(ports: Ports, tmp_path: Path) -> None:
         bad = {
             "who broken supervisor": "ValueError: made to fail by a test",
             "who broken worker": "ValueError: made to fail by a test",
-            "who dies": "ended with status 7 while it started",
             "nonsense": "Unknown directive 'nonsense'",
         }
         for line, said in bad.items():
@@ -294,19 +295,107 @@ def test_a_reload_switches_all_or_none(ports: Ports, tmp_path: Path) -> None:
             assert said in server.output.text
             assert who_answers(port) == before
             assert ask(other, QUESTION, timeout=0.1) is None
-        below = children(server.process.pid)
-        assert len(below) == 3
-        assert reload_to(server, tmp_path, corefile(port, 2)) == "[INFO] Reloading complete"
-        assert who_answers(port).isdisjoint(before)
         assert len(children(server.process.pid)) == 3
+        assert reload_to(server, tmp_path, corefile(port, 2)) == "[INFO] Reloading complete"
+        assert who_answers(port) == before
+
+
+def test_a_reload_that_one_worker_refuses(ports: Ports, tmp_path: Path) -> None:
+    """The other, which is ready by then, goes on as before as well."""
+    port, other = ports.take(), ports.take()
+    with running(tmp_path, corefile(port, 2)) as server, Load(port) as load:
+        before = who_answers(port)
+        (tmp_path / "refusing").write_text(str(max(before)))
+        for _ in range(3):
+            failed = reload_to(server, tmp_path, corefile(port, 2) + corefile(other, None))
+            assert failed == f"[ERROR] SIGUSR1: {STARTING}: refused by a test"
+            assert who_answers(port) == before
+            assert ask(other, QUESTION, timeout=0.1) is None
+        (tmp_path / "refusing").unlink()
+        assert server.reload() == "[INFO] Reloading complete"
+        assert who_answers(port) == who_answers(other) == before
+        load.wait_for(100)
+    assert load.lost == 0
+
+
+@pytest.mark.parametrize("dying", [1, 2])
+def test_workers_that_die_of_a_reload_are_replaced_by_what_was_before(dying: int, ports: Ports, tmp_path: Path) -> None:
+    port, other = ports.take(), ports.take()
+    with running(tmp_path, corefile(port, 2)) as server:
+        before = who_answers(port)
+        (tmp_path / "dying").write_text(" ".join(map(str, sorted(before)[:dying])))
+        failed = reload_to(server, tmp_path, corefile(port, 2) + corefile(other, None))
+        assert failed.endswith("ended with status 7 while it reloaded")
+        until(lambda: len(who_answers(port)) == 2)
+        assert len(who_answers(port) & before) == 2 - dying
+        assert ask(other, QUESTION, timeout=0.1) is None
+        assert server.reload() == "[INFO] Reloading complete"
+        assert who_answers(port) == who_answers(other)
+        assert len(children(server.process.pid)) == 3
+
+
+def test_a_worker_that_stumbles_where_all_others_go_on_is_replaced(ports: Ports, tmp_path: Path) -> None:
+    port, other = ports.take(), ports.take()
+    with running(tmp_path, corefile(port, 2)) as server:
+        before = who_answers(port)
+        (tmp_path / "stumbling").write_text(str(min(before)))
+        text = corefile(port, 2) + corefile(other, None)
+        assert reload_to(server, tmp_path, text) == "[INFO] Reloading complete"
+        server.output.wait_for("Restart failed in one worker: stumbled in a test")
+        server.output.wait_for(f"worker {min(before)} ended with status 1: another takes its place")
+        until(lambda: len(who_answers(other)) == 2)
+        assert who_answers(port) == who_answers(other)
+        assert who_answers(port) & before == {max(before)}
+
+
+def test_a_worker_that_is_away_at_a_reload(ports: Ports, tmp_path: Path) -> None:
+    """One that has just died, whose successor is being made, takes part in the reload as a new one."""
+    port = ports.take()
+    with running(tmp_path, corefile(port, 3)) as server, Load(port) as load:
+        before = who_answers(port)
+        for victim in sorted(before)[:2]:
+            kill(victim)
+            assert reload_to(server, tmp_path, corefile(port, 3)) in {
+                "[INFO] Reloading complete",
+                f"[ERROR] SIGUSR1: {STARTING}: worker {victim} was ended by SIGKILL while it reloaded",
+            }
+            until(lambda: len(who_answers(port)) == 3)
+        assert who_answers(port) & before == {max(before)}
+        assert len(children(server.process.pid)) == 4
+        load.wait_for(100)
+
+
+def test_many_reloads_leave_nothing_behind(ports: Ports, tmp_path: Path) -> None:
+    port = ports.take()
+    text = corefile(port, 2, "kubernetes cluster.local", "cache", f"forward . 127.0.0.1:{port}")
+    with running(tmp_path, text, "-manifests", str(SAMPLE)) as server:
+        seen = []
+        for _ in range(5):
+            for number in range(10):
+                assert reload_to(server, tmp_path, f"{text}# {number}\n") == "[INFO] Reloading complete"
+            seen.append({pid: held(pid) for pid in children(server.process.pid)})
+        assert seen[1].keys() == seen[-1].keys()
+        for pid, (octets, descriptors) in seen[-1].items():
+            assert octets - seen[1][pid][0] < 30 * EACH, seen
+            assert descriptors == seen[1][pid][1]
+
+
+def held(pid: int) -> tuple[int, int]:
+    """Return octets that a process has for itself, and how many descriptors."""
+    rollup = Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="ascii")
+    private = sum(int(size) for size in re.findall(r"^Private_\w+:\s+(\d+) kB", rollup, re.MULTILINE))
+    return private * 1024, len(list(Path(f"/proc/{pid}/fd").iterdir()))
 
 
 def test_reloads_that_change_the_number_lose_no_query(ports: Ports, tmp_path: Path) -> None:
     port = ports.take()
     with running(tmp_path, corefile(port, None)) as server, Load(port) as load:
+        before = {server.process.pid}
         for sockets in (3, 3, 2, 4, 1, 2, None):
             assert reload_to(server, tmp_path, corefile(port, sockets)) == "[INFO] Reloading complete"
             pids = who_answers(port)
+            assert len(pids & before) == (min(len(pids), len(before)) if 1 not in {len(pids), len(before)} else 0)
+            before = pids
             assert len(pids) == (sockets or 1)
             assert (pids == {server.process.pid}) == ((sockets or 1) == 1)
             assert len(children(server.process.pid)) == (0 if len(pids) == 1 else len(pids) + 1)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import socket
 import sys
+import weakref
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +16,7 @@ import uvloop
 from kubedns.plugin.contract import StartError
 from kubedns.server import lifecycle, parts
 from kubedns.server.lifecycle import Server
+from kubedns.wire.client import Peer
 from tests.loading import load
 
 if TYPE_CHECKING:
@@ -35,6 +38,8 @@ def setup(directive, block):
 """
 
 
+OLDEST = 2  # the collector's generation
+CACHED = 100_000  # objects
 QUESTION = bytes.fromhex("000101000001000000000000") + b"\x07example\x03org\0" + b"\0\x01\0\x01"
 
 
@@ -202,5 +207,56 @@ def test_a_server_that_ends_waits_no_longer_for_the_configuration_before(tmp_pat
             assert await running.stop_plugins() == []
             assert plugin.stopped
             plugin.may.set()
+
+    run(main())
+
+
+def test_a_reload_does_not_go_through_what_is_cached(tmp_path: Path) -> None:
+    """The collector holds all answers up meanwhile: 300 ms where caches are full."""
+    held: list[list[object]] = []
+    tracked: list[int] = []
+
+    def look(phase: str, about: dict[str, int]) -> None:
+        if phase == "start" and about["generation"] == OLDEST:
+            tracked.append(len(gc.get_objects()))
+
+    async def main() -> None:
+        running, configure = server(tmp_path)
+        await running.start(configure)
+        held.extend([] for _ in range(CACHED))
+        gc.callbacks.append(look)
+        try:
+            await running.reload(configure)
+        finally:
+            gc.callbacks.remove(look)
+        await running.close()
+        await running.stop_plugins()
+
+    run(main())
+    assert tracked
+    assert max(tracked) < CACHED
+
+
+def test_a_reload_leaves_no_replies_that_only_the_collector_would_free() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        port = taken.getsockname()[1]
+    text = f".:{port} {{\n    bind 127.0.0.1\n    hosts /dev/null {{\n        192.0.2.7 example.org\n    }}\n}}\n"
+
+    async def main() -> None:
+        running = Server()
+        await running.start(lambda _: load(text))
+        [(udp, _)] = running._listeners.values()  # noqa: SLF001 - what no client can see
+        client = Peer("udp", ("192.0.2.1", 1), ("192.0.2.2", 53))
+        asyncio.get_running_loop().call_soon(lambda: [udp.answer(QUESTION, client, 0.0) for _ in range(3)])
+        await asyncio.sleep(0)
+        wirecache = running._wirecache  # noqa: SLF001 - as above
+        assert len(wirecache) == 1
+        kept = weakref.ref(wirecache)
+        del wirecache
+        await running.reload(lambda _: load(text))
+        assert kept() is None
+        await running.close()
+        await running.stop_plugins()
 
     run(main())

@@ -1,9 +1,10 @@
-"""The supervisor's workers: made for a configuration, replaced when they die, ended when another takes over.
+"""The supervisor's workers: made for a configuration, taken along to the next, replaced when they die.
 
 Rules of this file:
 
-- A worker has one configuration. A reload makes a second set of workers on the same sockets, and only when all of them
-  are ready do they begin, and those before them end, each once it has answered what it has read.
+- A reload keeps the workers that there are, and makes or ends as many as there are to be more or fewer. Only where the
+  configuration shares something new, of which they have no replica, is each replaced by another on the same sockets.
+- None begins before all are ready; those that are not needed any more end once they have answered what they have read.
 - While there is no worker for a slot, its sockets keep what comes, for the one that will take them. Only where
   workers die again and again are they closed, so that the others get all there is.
 """
@@ -14,7 +15,6 @@ import asyncio
 import secrets
 import time
 from collections import Counter
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily
@@ -49,7 +49,7 @@ BEGINNING = 5.0  # seconds that a worker that is ready has to begin
 
 
 class Generation:
-    """The workers of one configuration."""
+    """The workers of one configuration; most were those of the one before."""
 
     def __init__(self, corefile: bytes, slots: list[Slot]) -> None:
         self.corefile = corefile
@@ -57,6 +57,7 @@ class Generation:
         self.slots = slots
         self.members: dict[int, Member] = {}  # by the number of their slot
         self.deaths: Counter[int] = Counter()  # by slot, in a row, each soon after the one before
+        self.replaced: set[int] = set()  # slots for which another worker is being made
 
 
 class Crew(Alone):
@@ -67,6 +68,7 @@ class Crew(Alone):
         self._nursery = Nursery(launch, self._tell)
         self._pool = Pool()
         self._members: dict[int, Member] = {}  # all there are, of both generations in a reload
+        self._kept = False  # whether a reload that is under way keeps them
         self._numbers = 0
         self._current = Generation(b"", [])
         self._next: Generation | None = None
@@ -93,19 +95,25 @@ class Crew(Alone):
             metrics.registry.register(metrics.Folded(self._families))
             metrics.exposition.gather = self.gather
         self._nursery.start()
-        for key, value in new.shared.kept.items():
-            if isinstance(value, Relays):
-                self._nursery.follow(key, value)
+        relayed = [(key, value) for key, value in new.shared.kept.items() if isinstance(value, Relays)]
+        followed = [self._nursery.follow(key, value) for key, value in relayed]
+        self._kept = True not in followed
 
     async def prepare(self, new: Configuration, own: Mapping[Address, Pair]) -> None:
-        """Make a worker for each slot, and wait until all are ready."""
+        """Have a worker for each slot, and wait until all are ready."""
         generation = self._next = Generation(b"", [])
         if new.role is not Role.SUPERVISOR:
             return
         generation.corefile = pickled(new.corefile)
-        generation.slots = self._pool.open(new.groups, new.sockets, own)
-        for number in range(len(generation.slots)):
-            await self._make(generation, number)
+        held = self._current.slots
+        generation.slots = self._pool.open(new.groups, new.sockets, own, held)
+        for number, slot in enumerate(generation.slots):
+            member = self._current.members.get(number) if self._kept else None
+            if member is None or not member.settled:
+                await self._make(generation, number)
+            else:
+                generation.members[number] = member
+                member.configure(generation.corefile, generation.secret, slot, held[number])
         await asyncio.gather(*(member.ready for member in generation.members.values()))
         if self._rounds is None:
             self._rounds = asyncio.get_running_loop().create_task(self._look_after())
@@ -121,7 +129,7 @@ class Crew(Alone):
             await asyncio.wait([member.serving for member in begun], timeout=BEGINNING)
         here = new.role is not Role.SUPERVISOR
         surplus = self._pool.retain([self._pool.firsts(new.groups)] if here else self._current.slots)
-        await asyncio.gather(*(self._end(member, drain=True) for member in old.members.values()))
+        await asyncio.gather(*(self._end(member, drain=True) for member in _only_in(old, self._current)))
         self._pool.drop(surplus)
         self._nursery.keep([] if here else list(new.shared.kept.values()))
         if here:
@@ -129,10 +137,14 @@ class Crew(Alone):
             self._nursery.stop()
 
     async def abandon(self, old: Configuration | None) -> None:
-        """End the workers of a configuration that is not to be."""
+        """End the workers of a configuration that is not to be, but for those that serve another."""
         failed, self._next = self._next, None
         if failed is not None:
-            await asyncio.gather(*(self._end(member, drain=False) for member in failed.members.values()))
+            made = _only_in(failed, self._current)
+            kept = [member for member in failed.members.values() if member not in made]
+            await asyncio.gather(
+                *(self._end(member, drain=False) for member in made), *(member.abandon() for member in kept)
+            )
             self._pool.undo()
         if old is None or old.role is not Role.SUPERVISOR:
             self._nursery.stop()
@@ -186,23 +198,26 @@ class Crew(Alone):
     async def _make(self, generation: Generation, number: int) -> Member:
         """Make a worker for a slot; StartError where that can't be."""
         self._numbers += 1
-        member = Member(self._numbers, generation.slots[number], partial(self._died, generation, number))
+        member = Member(self._numbers, self._died)
         generation.members[number] = self._members[member.number] = member
         await self._nursery.fork(member)
-        member.configure(generation.corefile, generation.secret)
+        member.configure(generation.corefile, generation.secret, generation.slots[number], {})
         return member
 
-    def _died(self, generation: Generation, number: int, member: Member) -> None:
+    def _died(self, member: Member) -> None:
         """Replace a worker that ended by itself; one that was not to begin yet is missed when it is."""
         self._forget(member)
-        if generation is self._current:
-            self._spawn(self._replace(generation, number, member))
+        self._replaced_if_gone(member)
 
     def _replaced_if_gone(self, member: Member) -> bool:
+        """Replace a worker of this generation that has ended; tell whether it has."""
         if member.state is not State.GONE:
             return False
-        number = next(number for number, one in self._current.members.items() if one is member)
-        self._spawn(self._replace(self._current, number, member))
+        generation = self._current
+        for number, one in generation.members.items():
+            if one is member and number not in generation.replaced:
+                generation.replaced.add(number)
+                self._spawn(self._replace(generation, number, member))
         return True
 
     async def _replace(self, generation: Generation, number: int, died: Member) -> None:
@@ -228,9 +243,12 @@ class Crew(Alone):
                 continue
             died.serve()
             await died.serving
+            if died.state is State.GONE:
+                continue
             if self._goes_on(generation):
-                self._pool.activate(died.slot)
-            return
+                self._pool.activate(generation.slots[number])
+            break
+        generation.replaced.discard(number)
 
     def _goes_on(self, generation: Generation) -> bool:
         return not self._stopping and generation is self._current
@@ -265,3 +283,9 @@ class Crew(Alone):
         task = asyncio.get_running_loop().create_task(work)
         self._busy.add(task)
         task.add_done_callback(self._busy.discard)
+
+
+def _only_in(generation: Generation, other: Generation) -> list[Member]:
+    """Return the members of a generation that are not another's, too."""
+    others = {member.number for member in other.members.values()}
+    return [member for member in generation.members.values() if member.number not in others]

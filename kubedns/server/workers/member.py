@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING
 
 from kubedns import log
 from kubedns.log import server_log
-from kubedns.plugin.contract import StartError
+from kubedns.plugin.contract import StartError, StartLaterError
 from kubedns.server.workers.channel import Channel
 from kubedns.server.workers.messages import (
+    Abandon,
     Answer,
     Collect,
     Configure,
@@ -59,12 +60,11 @@ class State(Enum):
 
 
 class Member:
-    """A worker: `ready`, `serving` and `gone` tell how far it has come."""
+    """A worker: `ready` and `serving` tell how far it has come with what it was last told to set up."""
 
-    def __init__(self, number: int, slot: Slot, ended: Callable[[Member], None]) -> None:
-        """`ended` is called once, when its process is there no more."""
+    def __init__(self, number: int, ended: Callable[[Member], None]) -> None:
+        """`ended` is called once, when its process is there no more, unless it was told to end."""
         self.number = number
-        self.slot = slot
         self.state = State.STARTING
         self.pid = 0
         self.tally = Tally()
@@ -76,13 +76,21 @@ class Member:
         self._questions: dict[int, asyncio.Future[Answer]] = {}
         self._asked = 0
         self._descriptor = -1
+        self._begin()
+        self.gone: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        mine, self.theirs = socket.socketpair()
+        self.channel = Channel(mine, self._take, self._lost)
+
+    @property
+    def settled(self) -> bool:
+        """Whether it serves, and is not about to serve something else."""
+        return self.state is State.SERVING and self.serving.done()
+
+    def _begin(self) -> None:
         loop = asyncio.get_running_loop()
         self.ready: asyncio.Future[None] = loop.create_future()
         self.serving: asyncio.Future[None] = loop.create_future()
-        self.gone: asyncio.Future[None] = loop.create_future()
         self.ready.add_done_callback(_seen)
-        mine, self.theirs = socket.socketpair()
-        self.channel = Channel(mine, self._take, self._lost)
 
     def forked(self, pid: int) -> None:
         """Know its process, and be told when that ends."""
@@ -96,10 +104,13 @@ class Member:
             return
         asyncio.get_running_loop().add_reader(self._descriptor, self._end)
 
-    def configure(self, corefile: bytes, secret: bytes) -> None:
-        """Give it its sockets, and what it is to do with them."""
-        for address, pair in self.slot.items():
-            self.channel.send(Listen((address.transport, address.host, address.port)), *duplicated(pair))
+    def configure(self, corefile: bytes, secret: bytes, slot: Slot, held: Slot) -> None:
+        """Give it the sockets of a slot, but for those that it has, and what it is to do with them."""
+        if self.state is not State.STARTING:
+            self._begin()
+        for address, pair in slot.items():
+            if held.get(address) is not pair:
+                self.channel.send(Listen((address.transport, address.host, address.port)), *duplicated(pair))
         self.channel.send(Configure(corefile, secret))
 
     def serve(self) -> None:
@@ -127,6 +138,14 @@ class Member:
         """Bring its tally up to date, if it answers in time."""
         if self.state is State.SERVING:
             await self._ask(Collect(self._next()), TELLING)
+
+    async def abandon(self) -> None:
+        """Have it go on with what it served before. One that does not in time is ended."""
+        if await self._ask(Abandon(self._next()), STOPPING) is not None:
+            _resolve(self.serving)
+        elif self.state is not State.GONE:
+            server_log.error(f"worker {self.pid} takes longer than {STOPPING:.0f} s to give a configuration up")
+            self.kill()
 
     async def linger(self) -> int:
         """Let its plugins linger; return how many failed at it."""
@@ -209,18 +228,19 @@ class Member:
         with contextlib.suppress(ChildProcessError):
             if self.pid:
                 self.status = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
-        expected, self.state = self.state is State.ENDING, State.GONE
+        before, self.state = self.state, State.GONE
         self.channel.drain()
         self.channel.close()
         if not self.ready.done():
-            why = f"worker {self.pid} {self.end()} while it started" if self.pid else "what makes workers has ended"
-            self.ready.set_exception(StartError(why))
+            what = "reloaded" if before is State.SERVING else "started"
+            why = f"worker {self.pid} {self.end()} while it {what}" if self.pid else "what makes workers has ended"
+            self.ready.set_exception(StartLaterError(why))
         _resolve(self.serving)
         _resolve(self.gone)
         for future in self._questions.values():
             if not future.done():
                 future.set_exception(ConnectionResetError())
-        if not expected:
+        if before is not State.ENDING:
             self._ended(self)
 
     def end(self) -> str:

@@ -69,7 +69,7 @@ class Forget(Message):
     number: int
 
 
-# To a worker, once each and in this order.
+# To a worker, in this order: at its start, and again for each reload that it lives through.
 
 
 class Listen(Message):
@@ -79,7 +79,10 @@ class Listen(Message):
 
 
 class Configure(Message):
-    """Set up and start what a Corefile, pickled, says; answered by Ready or Failed. `secret` is all workers'."""
+    """Set up and start what a Corefile, pickled, says; answered by Ready or Failed. `secret` is all workers'.
+
+    What was served before goes on, if there was something, until this is decided on by Serve or Abandon.
+    """
 
     corefile: bytes
     secret: bytes
@@ -90,7 +93,7 @@ class Ready(Message):
 
 
 class Failed(Message):
-    """Last words: it can't start. `text` is for the operator."""
+    """It can't start: last words, if nothing was served before. `text` is for the operator."""
 
     text: str
 
@@ -114,6 +117,10 @@ class Serving(Message):
 
 class Question(Message):
     number: int
+
+
+class Abandon(Question):
+    """Give up what it was last told to set up, however far that is; answered by Done once it is given up."""
 
 
 class Linger(Question):
@@ -167,7 +174,7 @@ class Samples(Answer):
 
 Told = (
     Begin | Follow | Fork | Forked | Take | Forget | Listen | Configure | Ready | Failed | Fatal | Serve | Serving
-    | Linger | Stop | Collect | Inspect | Done | Unready | Samples
+    | Abandon | Linger | Stop | Collect | Inspect | Done | Unready | Samples
 )  # fmt: skip
 _encoder = msgspec.msgpack.Encoder()
 _decoder: msgspec.msgpack.Decoder[Told] = msgspec.msgpack.Decoder(Told)

@@ -84,15 +84,16 @@ class Nursery:
             self._channel.close()
             self._reap()
 
-    def follow(self, key: Any, value: Relays) -> None:
-        """Relay a shared value that is kept under that key, unless it is already."""
+    def follow(self, key: Any, value: Relays) -> bool:
+        """Relay a shared value that is kept under that key; False: it is relayed already."""
         if any(value is followed for _, followed in self._followed.values()):
-            return
+            return False
         self._numbers += 1
         number = self._numbers
         self._followed[number] = key, value
         value.attach(lambda told: self._tell(number, told))
         self._fill([number])
+        return True
 
     def keep(self, values: list[Any]) -> None:
         """Relay none but these any more."""

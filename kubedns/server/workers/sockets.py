@@ -18,7 +18,7 @@ from kubedns.listeners.sockets import open_pair
 from kubedns.server.workers.linux import steer, steer_no_more
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from kubedns.server.configuration import Address
     from kubedns.server.others import Pair
@@ -44,11 +44,15 @@ class Pool:
         """Return each address's first pair, where there is one."""
         return {address: self._pairs[address][0] for address in addresses if address in self._pairs}
 
-    def open(self, addresses: Iterable[Address], count: int, own: Mapping[Address, Pair]) -> list[Slot]:
+    def open(
+        self, addresses: Iterable[Address], count: int, own: Mapping[Address, Pair], held: Sequence[Slot] = ()
+    ) -> list[Slot]:
         """Return a slot for each of so many workers, with a pair for each address; ListenError where one can't be had.
 
-        `own` are the pairs that this process itself listens to: they become the first. What is opened is idle.
+        `own` are the pairs that this process itself listens to: they become the first. `held` are the slots that there
+        are: each keeps what it has. What is opened is idle.
         """
+        addresses = list(addresses)
         self._opened = []
         try:
             for address in addresses:
@@ -60,7 +64,22 @@ class Pool:
         except OSError:
             self.undo()
             raise
-        return [{address: self._pairs[address][number] for address in addresses} for number in range(count)]
+        slots: list[Slot] = [{} for _ in range(count)]
+        for address in addresses:
+            self._deal(address, slots, held)
+        return slots
+
+    def _deal(self, address: Address, slots: list[Slot], held: Sequence[Slot]) -> None:
+        """Give each slot one of an address's pairs, where it can be that of the slot before it."""
+        left = {id(pair): pair for pair in self._pairs[address]}
+        for slot, before in zip(slots, held, strict=False):
+            pair = left.pop(id(before.get(address)), None)
+            if pair is not None:
+                slot[address] = pair
+        rest = iter(left.values())
+        for slot in slots:
+            if address not in slot:
+                slot[address] = next(rest)
 
     def undo(self) -> None:
         """Close what the last open() opened."""

@@ -1,6 +1,7 @@
-"""A worker: a process that answers queries by one configuration, and is told all else by the supervisor.
+"""A worker: a process that answers queries, and is told by the supervisor by which configuration.
 
-It is forked for a configuration and ends with it: a reload makes other workers, which take the same sockets over.
+A reload is its Server's own: connections and what is cached stay. It goes on where all processes can, and where one
+can't, the configuration before stays everywhere.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ import asyncio
 import os
 import socket
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import uvloop
@@ -21,6 +23,7 @@ from kubedns.server.others import Alone
 from kubedns.server.reloading import report
 from kubedns.server.workers.channel import Channel
 from kubedns.server.workers.messages import (
+    Abandon,
     Collect,
     Configure,
     Done,
@@ -69,6 +72,25 @@ def work(job: Job) -> int:
         return runner.run(Worker(job).live())
 
 
+class Attempt:
+    """A configuration that is tried: `agreed` is whether to go on, `over` is set once it is served or given up."""
+
+    def __init__(self, *, over: bool = False) -> None:
+        """Nothing is known yet; or else there is nothing to try."""
+        self.agreed: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        self.over = asyncio.Event()
+        if over:
+            self.agreed.set_result(False)
+            self.over.set()
+
+    def agree(self, *, go_on: bool) -> bool:
+        """Say whether to go on, unless that is known; tell whether it was not."""
+        if self.agreed.done():
+            return False
+        self.agreed.set_result(go_on)
+        return True
+
+
 class Worker(Alone):
     """The worker's side of its channel. To its own Server it is the others, whose agreement to switch is waited for."""
 
@@ -79,14 +101,13 @@ class Worker(Alone):
         self._sockets: dict[Address, Pair] = {}
         self._server = Server(self)
         self._busy: set[asyncio.Task[None]] = set()
-        self._abandoned = False
-        self._agreed: asyncio.Event
+        self._attempt: Attempt  # the last
         self._ended: asyncio.Future[int]
         self._channel: Channel
 
     async def live(self) -> int:
         """Return the exit status, once told to end."""
-        self._agreed = asyncio.Event()
+        self._attempt = Attempt(over=True)
         self._ended = asyncio.get_running_loop().create_future()
         self._channel = Channel(self._job.sock, self._take, _leave)
         log.output.leave = self._leave
@@ -100,8 +121,7 @@ class Worker(Alone):
         """Say that this worker is ready, and wait until all are; StartError where it comes otherwise."""
         del new, own
         self._channel.send(Ready())
-        await self._agreed.wait()
-        if self._abandoned:
+        if not await self._attempt.agreed:
             raise StartError("another process could not start")
 
     def _take(self, message: Told, descriptors: list[int]) -> None:
@@ -116,9 +136,12 @@ class Worker(Alone):
                 tcp, udp = (socket.socket(fileno=descriptor) for descriptor in descriptors)
                 self._sockets[Address(*message.address)] = tcp, udp
             case Configure():
-                self._spawn(self._start(message))
+                self._attempt = Attempt()
+                self._spawn(self._configure(message, self._attempt))
             case Serve():
-                self._agreed.set()
+                self._attempt.agree(go_on=True)
+            case Abandon():
+                self._spawn(self._abandon(message.number))
             case Inspect():
                 self._channel.send(Unready(message.number, self._unready()))
             case Collect():
@@ -128,7 +151,32 @@ class Worker(Alone):
             case Stop():
                 self._spawn(self._stop(message))
 
-    async def _start(self, message: Configure) -> None:
+    async def _configure(self, message: Configure, attempt: Attempt) -> None:
+        """Start by a configuration, or reload to it; a worker that can't start ends."""
+        first = self._server.configuration is None
+        try:
+            new = await (self._server.start if first else self._server.reload)(partial(self._set_up, message))
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is the operator's to know
+            text = report(error).rstrip()
+            self._channel.send(Failed(text))
+            stuck = not first and await attempt.agreed  # the others have switched
+            if stuck:
+                log.server_log.error(f"Restart failed in one worker: {text}")
+            if first or stuck:
+                await self._channel.flush()
+                self._end(EXIT_ERROR)
+        else:
+            used = list(new.shared.kept.values())
+            kept = {number: one for number, one in self._replicas.items() if any(one is other for other in used)}
+            self._replicas = kept
+            self._channel.send(Serving())
+        for pair in self._sockets.values():  # that it came not to
+            for sock in pair:
+                sock.close()
+        self._sockets.clear()
+        attempt.over.set()
+
+    def _set_up(self, message: Configure, previous: Mapping[Any, Any]) -> Configuration:
         launch = self._job.launch
         setting = Setting(
             self._job.registry,
@@ -138,17 +186,14 @@ class Worker(Alone):
             Role.WORKER,
             secret=message.secret,
         )
-        shared = dict(self._job.replicas.values())
-        try:
-            new = await self._server.start(lambda _: configure(unpickled(message.corefile), setting, shared))
-        except Exception as error:  # noqa: BLE001 - whatever it is, it is the operator's to know
-            self._channel.send(Failed(report(error).rstrip()))
-            await self._channel.flush()
-            self._end(EXIT_ERROR)
-            return
-        used = list(new.shared.kept.values())
-        self._replicas = {number: one for number, one in self._replicas.items() if any(one is other for other in used)}
-        self._channel.send(Serving())
+        first = self._server.configuration is None
+        shared = dict(self._job.replicas.values()) if first else previous
+        return configure(unpickled(message.corefile), setting, shared)
+
+    async def _abandon(self, number: int) -> None:
+        self._attempt.agree(go_on=False)
+        await self._attempt.over.wait()
+        self._channel.send(Done(number))
 
     def _unready(self) -> list[str]:
         configuration = self._server.configuration
@@ -164,10 +209,9 @@ class Worker(Alone):
         self._channel.send(Done(number, len(await self._server.linger())))
 
     async def _stop(self, message: Stop) -> None:
-        if not self._agreed.is_set():
-            self._abandoned = True
-            self._agreed.set()
-            return
+        if self._attempt.agree(go_on=False) and self._server.configuration is None:
+            return  # it ends as one that could not start
+        await self._attempt.over.wait()
         if message.drain:
             await self._server.close()
             async for families in own_families():
