@@ -251,6 +251,7 @@ def test_a_reload_leaves_no_replies_that_only_the_collector_would_free() -> None
         asyncio.get_running_loop().call_soon(lambda: [udp.answer(QUESTION, client, 0.0) for _ in range(3)])
         await asyncio.sleep(0)
         wirecache = running._wirecache  # noqa: SLF001 - as above
+        assert wirecache is not None
         assert len(wirecache) == 1
         kept = weakref.ref(wirecache)
         del wirecache
