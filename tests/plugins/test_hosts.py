@@ -416,8 +416,11 @@ def test_a_reply_from_behind_does_not_hold_if_the_file_changed_while_it_was_awai
             assert await resolve(plugin, "new.org.", "A") == "10.0.0.5"  # another query has noticed
             return behind
 
+        straight = query("new.org.")
+        assert plugin.before(straight) is None
         passed = await plugin.resolve(query("new.org."), slowly)
         assert not passed.validity.holds(0)
+        assert not plugin.after(straight, behind).validity.holds(0)
         assert (await plugin.resolve(query("other.org."), answering(behind))).validity.holds(0)
         await plugin.file.stop()
 
