@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 WARM_UP = 1.0  # seconds: answers are compiled, the processor is at its pace
 PEER_ROUNDS = 2
+RATE_ROUNDS = (
+    5  # what a wake-up costs varies by half from one moment to the next: by what else the caches were needed for
+)
 FAR_OFF = 150.0  # microseconds: a peer that costs more is not asked again for a closer look
 PEER_SHARE = 0.5  # of the seconds: there are many of them, and nobody judges them
 ECHO = "echo"
@@ -172,7 +175,7 @@ def _try(row: Row, server: Server, asker: Asker, seconds: float, say: Callable[[
 def measure_rate(kind: Kind, servers: Sequence[Server], pacer: Pacer, plan: Plan, rate: int) -> dict[str, Paced]:
     """Ask each server at the same rate by turns; return each one's cheapest run."""
     best: dict[str, Paced] = {}
-    for _ in range(plan.rounds):
+    for _ in range(RATE_ROUNDS):
         for server in servers:
             paced = pacer.run(server, kind, rate, plan.paced_seconds)
             if server.name not in best or paced.microseconds < best[server.name].microseconds:
