@@ -7,7 +7,6 @@ leads elsewhere.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 import stat
 import time
@@ -68,25 +67,27 @@ class FileWatch:
 class Following:
     """Looks at something every `interval` seconds, from start() to stop(); an interval of 0 is never."""
 
-    def __init__(self, interval: float, look: Callable[[], Awaitable[None]]) -> None:
+    def __init__(self, interval: float) -> None:
         self._interval = interval
-        self._look = look
         self._task: asyncio.Task[None] | None = None
 
-    def start(self) -> None:
+    def start(self, look: Callable[[], Awaitable[None]]) -> None:
+        """Look from now on; `look` is held no longer than until stop()."""
         if self._interval:
-            self._task = asyncio.get_running_loop().create_task(self._follow())
+            self._task = asyncio.get_running_loop().create_task(self._follow(look))
 
     async def stop(self) -> None:
-        if self._task is not None:
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
+        task, self._task = self._task, None
+        if task is not None:
+            task.cancel()
+            await asyncio.wait({task})  # to await it would raise what holds its frames, and they this
+            if not task.cancelled():
+                task.result()
 
-    async def _follow(self) -> None:
+    async def _follow(self, look: Callable[[], Awaitable[None]]) -> None:
         while True:
             await asyncio.sleep(self._interval)
-            await self._look()
+            await look()
 
 
 def _signature(state: os.stat_result) -> Signature:

@@ -91,10 +91,10 @@ def test_following() -> None:
             if looks == 3:
                 looked.set()
 
-        following, never = Following(0.001, look), Following(0, look)
+        following, never = Following(0.001), Following(0)
         await following.stop()
-        following.start()
-        never.start()
+        following.start(look)
+        never.start(look)
         async with asyncio.timeout(10):
             await looked.wait()
         await following.stop()

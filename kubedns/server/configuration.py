@@ -114,6 +114,7 @@ class Configuration:
     corefile: Corefile | None = None  # what all this was made from
     role: Role = Role.WHOLE
     sockets: int = 1  # for each address: a worker's each, if there is more than one
+    blocks: Sequence[list[tuple[str, Any]]] = ()  # each server block's plugins, which all of them have
 
     def zone_lines(self) -> Iterator[str]:
         """Yield the banner's lines: each zone and where it is served, sorted inside a listener."""
@@ -174,6 +175,7 @@ def configure(corefile: Corefile, setting: Setting, previous: Mapping[Any, Any])
         corefile=corefile,
         role=role,
         sockets=_sockets(built),
+        blocks=[one.plugins for one in built],
     )
 
 

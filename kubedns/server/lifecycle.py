@@ -11,7 +11,7 @@ from kubedns import log, metrics
 from kubedns.listeners.sockets import open_pair
 from kubedns.listeners.tcp import ConnectionLimit, TcpListener
 from kubedns.listeners.udp import UdpListener
-from kubedns.plugin.contract import Begins, Observes, Role, StartError, Starts
+from kubedns.plugin.contract import Begins, Observes, Relays, Role, StartError, Starts
 from kubedns.server import parts
 from kubedns.server.dispatch import Dispatcher
 from kubedns.server.listener_metrics import listener_families
@@ -59,14 +59,14 @@ class Server:
         """Configure, start plugins, open sockets, serve; raises CorefileErrors, ListenError, what a plugin raised."""
         metrics.registry.register(self._counters)
         async with self._reloading:
-            return await self._replace(configure, None)
+            return await self._take_up(configure)
 
     async def reload(self, configure: Configure) -> Configuration:
         """Switch to another configuration; whatever goes wrong is raised and the old one goes on."""
         async with self._reloading:
             if self._stopping:
                 raise StartError("the server stops")
-            return await self._replace(configure, self.configuration)
+            return await self._take_up(configure)
 
     async def close(self) -> None:
         """Wait for the plugins that linger; then take no more queries, answer those in flight, close every socket."""
@@ -108,8 +108,20 @@ class Server:
         failed, elsewhere = await asyncio.gather(parts.linger(lingering), self._others.linger())
         return failed + _elsewhere(elsewhere)
 
-    async def _replace(self, configure: Configure, old: Configuration | None) -> Configuration:
-        gc.freeze()  # what is cached need not be gone through, when what this leaves is collected
+    async def _take_up(self, configure: Configure) -> Configuration:
+        """Replace the configuration, and collect what that leaves once nothing here refers to it."""
+        gc.freeze()  # what is cached need not be gone through
+        dropped = False
+        try:
+            new, dropped = await self._replace(configure, self.configuration)
+        finally:
+            self._tried += 1
+            forked = self.configuration is not None and self.configuration.role is Role.WORKER
+            settle_collector(whole=dropped or self._tried % RELOADS == 1, forked=forked)
+        return new
+
+    async def _replace(self, configure: Configure, old: Configuration | None) -> tuple[Configuration, bool]:
+        """Return the new one, and whether a cluster's index went with the old one."""
         new = configure({} if old is None else old.shared.kept)
         kept = [] if old is None else old.parts
         started: list[Any] = []
@@ -129,20 +141,14 @@ class Server:
             _close(opened.values())
             await self._others.abandon(old)
             await parts.stop(started)
-            self._settle(new, dropped=False)
             raise
         stepper = self._stepper
         await self._switch(new, opened)
-        if stepper is not None:
-            await self._retire(stepper, parts.without(kept, new.parts))
+        if stepper is not None and old is not None:
+            await self._retire(stepper, old, parts.without(kept, new.parts))
         new.shared.previous.clear()
-        dropped = [] if old is None else parts.without(old.shared.kept.values(), list(new.shared.kept.values()))
-        self._settle(new, dropped=bool(dropped))
-        return new
-
-    def _settle(self, new: Configuration, *, dropped: bool) -> None:
-        self._tried += 1
-        settle_collector(whole=dropped or self._tried % RELOADS == 1, forked=new.role is Role.WORKER)
+        before = [] if old is None else parts.without(old.shared.kept.values(), list(new.shared.kept.values()))
+        return new, any(isinstance(value, Relays) for value in before)
 
     async def _start(self, part: object, new: Configuration, started: list[Any], *, replaces: bool) -> None:
         """Start a part and add it to those that are; StartError where the server is to stop instead of reloading."""
@@ -162,16 +168,22 @@ class Server:
             raise StartError("the server stops")
         starting.result()
 
-    async def _retire(self, stepper: Stepper, leaving: list[Any]) -> None:
+    async def _retire(self, stepper: Stepper, old: Configuration, leaving: list[Any]) -> None:
         """Stop what the new configuration does not share, once the queries that came to the old one are answered."""
+
+        async def stop() -> None:
+            await parts.stop(leaving)
+            for plugins in old.blocks:  # they hold each other
+                plugins.clear()
+
         stepper.close()
         if not stepper.busy:
-            await parts.stop(leaving)
+            await stop()
             return
 
         async def stop_later() -> None:
             await stepper.drain(DRAIN_OLD)
-            await parts.stop(leaving)
+            await stop()
 
         task = asyncio.get_running_loop().create_task(stop_later())
         self._retiring[task] = stepper
@@ -223,8 +235,8 @@ def settle_collector(*, whole: bool, forked: bool) -> None:
     """Keep the garbage collector from what lives long, and make it rare: hardly anything here is in a cycle.
 
     By its own thresholds it went through all kept replies every few thousand queries: 20 us for each new reply. The
-    `whole`, what was kept before included, takes 30 to 100 ms, in which nothing is answered: it is worth that where
-    something large was let go; what a reload leaves in cycles otherwise is some 30 KB. What a forked process shares
+    `whole`, what was kept before included, takes 30 to 300 ms, in which nothing is answered: it is worth that where
+    a cluster's index was let go; what a reload leaves in cycles otherwise is some 5 KB. What a forked process shares
     with its parent stays as it is: to look at it is to copy it.
     """
     if whole and not forked:

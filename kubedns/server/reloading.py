@@ -45,6 +45,7 @@ class Reloader:
         self._seen = ""  # fingerprint of what was taken up last, or tried
         self._tried = ""  # the same, but empty until the file has changed once
         self._pause = self._passes = 0  # looks until what was seen last is tried again, in all and now; 0: it is not
+        self._drawn = False  # whether this configuration's interval has been
         self._task: asyncio.Task[None] | None = None
         self._counters = metrics.Folded(self._families)
 
@@ -62,6 +63,7 @@ class Reloader:
             return
         self._seen = configuration.fingerprint
         self._pause = self._passes = 0
+        self._drawn = False
         plugin_log.info(f"Running configuration SHA512 = {configuration.fingerprint}")
         if self._task is not None and self._task is not asyncio.current_task():
             self._task.cancel()
@@ -96,10 +98,10 @@ class Reloader:
 
     async def _watch(self) -> None:
         """Look at the file for as long as the process lives, at intervals drawn once for each configuration."""
-        watched, period = None, 0.0
+        period = 0.0
         while not self._stopped:
-            if self._server.configuration is not watched and self._watching is not None:
-                watched, spread = self._server.configuration, self._watching.jitter / 2
+            if not self._drawn and self._watching is not None:
+                self._drawn, spread = True, self._watching.jitter / 2
                 period = self._watching.interval + random.uniform(-spread, spread)  # noqa: S311 - no secret
             await asyncio.sleep(period)
             async with self._turn:

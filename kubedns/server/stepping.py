@@ -42,7 +42,7 @@ class _Spare:
             await self.handed
         except asyncio.CancelledError as cancelled:
             error = cancelled
-        if self.waiting is not None:  # else never used: the server stops
+        if self.waiting is not None:  # else it is not needed any more
             await self.waiting.adopted(error)
 
 

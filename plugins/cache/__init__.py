@@ -176,7 +176,7 @@ class Cache(Straight):
         flags = packed.flags & ~(CD if _wants_ad(query) else CD | AD)
         if packed.is_like(seconds, flags) and not query.flags & CD:
             return packed
-        return packed.with_ttl(seconds, flags)
+        return packed.with_ttl(seconds, flags, lasting if lasting.never else NEVER)
 
     def fresh(self, query: Query, listener: Listener) -> Reply | None:
         """Return the reply of an entry that has not run out."""

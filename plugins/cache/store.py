@@ -10,6 +10,7 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 from kubedns.metrics import Count
+from kubedns.slices import in_slices
 from kubedns.wire.validity import NEVER, UNCHANGING, Validity
 
 if TYPE_CHECKING:
@@ -161,6 +162,12 @@ class Shelf:
         if len(self._clock) > 2 * len(self.entries) + PASSED_OVER:  # the key itself leaves when its turn comes
             self._clock = deque(self.entries)
 
+    def emptying(self) -> Iterator[None]:
+        """Drop all entries, one at each step."""
+        while self.entries:
+            self.remove(next(iter(self.entries)))
+            yield
+
     def leaving(self, home: object) -> Iterator[None]:
         """Drop the entries that are of that configuration alone, one at each step."""
         for key in [key for key, entry in self.entries.items() if entry.home is home]:
@@ -199,3 +206,7 @@ class Store:
         """Each may hold so many entries."""
         self.success = Shelf(success)
         self.denial = Shelf(denial)
+
+    async def stop(self) -> None:
+        """Hold nothing: no cache of a configuration has it any more."""
+        await in_slices(self.success.emptying(), self.denial.emptying())

@@ -134,13 +134,13 @@ class ResolvConf:
         self._watch = FileWatch(path)
         self._known: dict[Address, NameServer] = {}
         self._leaving: set[asyncio.Task[None]] = set()
-        self._following = Following(INTERVAL, self._look)
+        self._following = Following(INTERVAL)
         self.servers: tuple[NameServer, ...] = ()
         with contextlib.suppress(OSError, ValueError):
             self._take()
 
     async def start(self) -> None:
-        self._following.start()
+        self._following.start(self._look)
 
     async def stop(self) -> None:
         """Follow the file no longer, and close what there is."""

@@ -93,7 +93,7 @@ class Hosts(Straight):
         return reply
 
     def after(self, query: Query, reply: Reply) -> Reply:
-        """Return a reply from behind, valid for as long as the file does not change."""
+        """Return a reply from behind, valid until the file may have got that name."""
         return self._depending(query, reply, query.noted(self))
 
     async def resolve(self, query: Query, pass_on: Next) -> Reply:
@@ -122,14 +122,14 @@ class Hosts(Straight):
         self._passed.clear()
 
     def _depending(self, query: Query, reply: Reply, validity: Validity) -> Reply:
-        """Return a reply from behind, valid for as long as the file does not change: it may get that name."""
+        """Return a reply from behind, valid until the file may have got that name."""
         alone = self._speaks_for_ours(reply)
-        if not self._changes and not alone:
-            return reply
-        if reply.validity.never:
+        if reply.validity.never:  # also where it is read at reloads alone, which an entry of a cache may outlive
             until = self._until_gained(query, validity)
             upstreams = reply.replaced(validity=until if reply.validity is NEVER else reply.validity.joined(until))
             return upstreams.alone() if alone else upstreams
+        if not self._changes and not alone:
+            return reply
         made = self._passed.get(reply) if validity is self._validity else None
         if made is None:
             made = reply.replaced(validity=reply.validity.joined(validity))

@@ -46,12 +46,12 @@ class HostsFile:
         self._reverse = options.reverse
         self._watch = FileWatch(options.path)
         self._reading = asyncio.Lock()
-        self._following = Following(options.reload, self.read)
+        self._following = Following(options.reload)
 
     async def start(self) -> None:
         """Read the file; a missing one may come later."""
         await self.read()
-        self._following.start()
+        self._following.start(self.read)
 
     async def stop(self) -> None:
         """Follow the file no longer."""

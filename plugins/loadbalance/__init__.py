@@ -14,10 +14,10 @@ from plugins.loadbalance.options import read_options
 from plugins.loadbalance.turning import (
     Run,
     Turning,
-    even_spans,
     preferred_runs,
     shuffled,
     shuffled_runs,
+    spans_of,
     weighted_runs,
 )
 from plugins.loadbalance.weights import Weights
@@ -67,7 +67,7 @@ class RoundRobin(Straight):
         if reply.rcode or query.rrtype in TRANSFERS:
             return reply
         if reply.validity.never and isinstance(reply, PackedReply) and not self._networks:
-            spans = even_spans(reply.layout)
+            spans = spans_of(reply.layout)
             if spans is not None:
                 return shuffled(reply, spans) if spans else reply
         made = self._kept.get(reply)

@@ -17,6 +17,7 @@ from kubedns.wire.numbers import RRType
 from kubedns.wire.packed import TTL_AT
 from kubedns.wire.reply import Reply
 from kubedns.wire.validity import NEVER, Validity
+from kubedns.wire.walk import SHARED_RECORDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 READY = 16  # orders, a power of two
 READY_OCTETS = 4096  # that those of a reply may have, unless even two have more
 RENEWAL = 5  # after so many replies one of them is replaced; it has no factor in common with READY
-FEW = 24  # orders: so many are all made at once, and one is drawn for each reply
+FEW = 24  # orders: of so many one is drawn for each reply, and made when it is first drawn
 POINTED = 12  # octets of a record before its RDATA where a pointer stands for its owner
 ADDRESSES = (RRType.A, RRType.AAAA)
 CNAME, OTHER, ADDRESS, MX = range(4)
@@ -90,7 +91,11 @@ def weighted_runs(section: Sequence[RR]) -> list[Run]:
     return [Run(cnames), Run(others), Run(addresses, turns=True), Run(mx)]
 
 
-@lru_cache(MOST_LAYOUTS)
+def spans_of(layout: Layout) -> tuple[range, ...] | None:
+    """Return even_spans, which are kept for layouts that come again: large ones are each reply's own."""
+    return _kept_spans(layout) if len(layout.ends) <= SHARED_RECORDS else even_spans(layout)
+
+
 def even_spans(layout: Layout) -> tuple[range, ...] | None:
     """Return where addresses stand that turn, alike in size, owners pointers; None: there is more to do than that."""
     spans = []
@@ -110,6 +115,9 @@ def even_spans(layout: Layout) -> tuple[range, ...] | None:
             spans.append(span)
         place += len(types)
     return tuple(spans)
+
+
+_kept_spans = lru_cache(MOST_LAYOUTS)(even_spans)
 
 
 def shuffled(reply: PackedReply, spans: Sequence[range]) -> PackedReply:
@@ -236,7 +244,7 @@ class Turning(Reply):
 
 
 class _Orders:
-    """The bodies of a Turning for one size of name: all of them if they are few, else some that are renewed.
+    """The bodies of a Turning for one size of name: all that were drawn if they are few, else some that are renewed.
 
     It does not hold its owner, which holds it: what is in a cycle stays until the garbage collector comes, and that is
     hardly ever (server.lifecycle).

@@ -82,7 +82,7 @@ class Weights:
         self._changed = changed
         self._watch = FileWatch(path)
         self._digest = b""
-        self._following = Following(interval, self._look)
+        self._following = Following(interval)
 
     async def start(self) -> None:
         """Raises StartError for a file that is wrong; one that is missing may come later, if it is looked for."""
@@ -95,7 +95,7 @@ class Weights:
                 raise StartError(f"plugin/loadbalance: {UNREADABLE}") from None
             again = format_duration(self._interval)
             log.warning(f"Failed to open weight file:{UNREADABLE}. Will try again in {again}")
-        self._following.start()
+        self._following.start(self._look)
 
     async def stop(self) -> None:
         """Follow the file no longer."""

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import time
+import weakref
 from typing import TYPE_CHECKING
 
 import dns.flags
@@ -401,6 +403,20 @@ def test_what_an_upstream_said_holds_until_the_file_has_the_name(
     run(pass_on())
 
 
+def test_an_entry_of_a_cache_may_outlive_the_reload_that_shows_the_file(file: Path) -> None:
+    async def pass_on() -> None:
+        os.utime(file, (1, 1))
+        plugin = set_up(file, "", "fallthrough", "reload 0s")
+        await plugin.file.start()
+        forwarded = await plugin.resolve(query("new.org."), answering(Reply(validity=NEVER)))
+        rewrite(file, "10.0.0.5 new.org", 100)
+        await plugin.start()
+        assert [token.stale for token in forwarded.validity.tokens] == [True]
+        await plugin.file.stop()
+
+    run(pass_on())
+
+
 def test_a_reply_from_behind_does_not_hold_if_the_file_changed_while_it_was_awaited(file: Path) -> None:
     """The name may be in the file by now: nobody looked at what it holds since."""
 
@@ -520,3 +536,24 @@ def test_siblings_are_taken_back_as_well(file: Path, line: str, parent: str, hee
         await plugin.file.stop()
 
     run(pass_on())
+
+
+def test_a_file_that_is_followed_no_more_is_let_go_at_once(file: Path) -> None:
+    """It may have a hundred thousand lines, and the collector hardly ever comes by."""
+
+    async def told() -> None:
+        gc.collect()
+        gc.disable()
+        try:
+            plugin = set_up(file, "", "fallthrough")
+            await plugin.file.start()
+            await plugin.start()
+            held = weakref.ref(plugin.file)
+            await plugin.stop()
+            await plugin.file.stop()
+            del plugin
+            assert held() is None
+        finally:
+            gc.enable()
+
+    run(told())

@@ -20,7 +20,9 @@ from kubedns.wire.packed import PackedReply, pack
 from kubedns.wire.records import RR, address, cname, ns, soa, srv, txt
 from kubedns.wire.reply import Reply
 from kubedns.wire.validity import UNTIL_RELOAD
+from kubedns.wire.walk import SHARED_RECORDS, layout_of
 from plugins import loadbalance
+from plugins.loadbalance import turning
 from tests.plugins.helpers import answering, ask, directive, failing, placed, query, run
 
 if TYPE_CHECKING:
@@ -397,3 +399,14 @@ def test_weights_are_followed(tmp_path: Path, capsys: pytest.CaptureFixture[str]
         f"[INFO] plugin/loadbalance: Successfully reloaded weight file {path}",
         f"[ERROR] plugin/loadbalance: {wrong}",
     ]
+
+
+def test_layouts_of_long_replies_are_not_kept() -> None:
+    """Each is its own reply's: a stranger's replies would be held for ever."""
+    before = turning._kept_spans.cache_info().currsize  # noqa: SLF001 - its bound is the point
+    for count in range(SHARED_RECORDS + 1, SHARED_RECORDS + 60):
+        ends = tuple(16 * place for place in range(1, count + 1))
+        ttls = tuple(16 * place + 6 for place in range(count))
+        spans = turning.spans_of(layout_of((count, 0, 0), ends, ttls, (1,) * count))
+        assert spans == (range(count),)
+    assert turning._kept_spans.cache_info().currsize == before  # noqa: SLF001 - as above

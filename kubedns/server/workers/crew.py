@@ -222,12 +222,14 @@ class Crew(Alone):
 
     async def _replace(self, generation: Generation, number: int, died: Member) -> None:
         while self._goes_on(generation):
-            self._replaced += 1
+            self._replaced += not died.missed
             quick = time.monotonic() - died.born < QUICK
             deaths = generation.deaths[number] = generation.deaths[number] + 1 if quick else 0
             delay = min(LONGEST_DELAY, FIRST_DELAY * 2 ** (deaths - 1)) if deaths else 0.0
             when = f" in {delay:.1f} s" if delay else ""
-            server_log.error(f"worker {died.pid} {died.end()}: another takes its place{when}")
+            if not died.missed:
+                server_log.error(f"worker {died.pid} {died.end()}: another takes its place{when}")
+            died.missed = True
             await self._wait(generation, number, delay)
             if not self._goes_on(generation):
                 return

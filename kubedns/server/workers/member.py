@@ -72,6 +72,7 @@ class Member:
         self.heard = self.born = time.monotonic()
         self.failed = 0
         self.status = 0
+        self.missed = False  # whether its end has been told
         self._ended = ended
         self._questions: dict[int, asyncio.Future[Answer]] = {}
         self._asked = 0
@@ -203,7 +204,7 @@ class Member:
                 _resolve(self.serving)
             case Failed():
                 if not self.ready.done():
-                    self.ready.set_exception(StartError(message.text))
+                    self.ready.set_exception((StartLaterError if message.later else StartError)(message.text))
             case Fatal():
                 log.output.leave(message.status)
             case Samples():
@@ -234,7 +235,8 @@ class Member:
         if not self.ready.done():
             what = "reloaded" if before is State.SERVING else "started"
             why = f"worker {self.pid} {self.end()} while it {what}" if self.pid else "what makes workers has ended"
-            self.ready.set_exception(StartLaterError(why))
+            later = before is State.SERVING and self.status < 0  # it was ended, which it need not be next time
+            self.ready.set_exception((StartLaterError if later else StartError)(why))
         _resolve(self.serving)
         _resolve(self.gone)
         for future in self._questions.values():

@@ -93,9 +93,10 @@ class Ready(Message):
 
 
 class Failed(Message):
-    """It can't start: last words, if nothing was served before. `text` is for the operator."""
+    """It can't start: last words, if nothing was served before. `text` is for the operator; `later`: it may yet."""
 
     text: str
+    later: bool = False
 
 
 class Fatal(Message):

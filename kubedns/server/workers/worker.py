@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import uvloop
 
 from kubedns import log
-from kubedns.plugin.contract import Readies, Role, StartError
+from kubedns.plugin.contract import Readies, Role, StartError, StartLaterError
 from kubedns.server.configuration import Address, Configuration, Setting, configure
 from kubedns.server.lifecycle import Server
 from kubedns.server.others import Alone
@@ -63,7 +63,7 @@ class Job:
     sock: socket.socket
     launch: Launch
     registry: Registry
-    replicas: Mapping[int, tuple[Any, Replica]] = field(default_factory=dict)
+    replicas: dict[int, tuple[Any, Replica]] = field(default_factory=dict)
 
 
 def work(job: Job) -> int:
@@ -158,7 +158,7 @@ class Worker(Alone):
             new = await (self._server.start if first else self._server.reload)(partial(self._set_up, message))
         except Exception as error:  # noqa: BLE001 - whatever it is, it is the operator's to know
             text = report(error).rstrip()
-            self._channel.send(Failed(text))
+            self._channel.send(Failed(text, isinstance(error, StartLaterError)))
             stuck = not first and await attempt.agreed  # the others have switched
             if stuck:
                 log.server_log.error(f"Restart failed in one worker: {text}")
@@ -169,6 +169,7 @@ class Worker(Alone):
             used = list(new.shared.kept.values())
             kept = {number: one for number, one in self._replicas.items() if any(one is other for other in used)}
             self._replicas = kept
+            self._job.replicas.clear()  # what is not used need not be held
             self._channel.send(Serving())
         for pair in self._sockets.values():  # that it came not to
             for sock in pair:

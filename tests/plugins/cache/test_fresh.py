@@ -10,10 +10,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kubedns.cluster.objects import kind_of_object
+from kubedns.cluster.tokens import Token
 from kubedns.plugin.contract import ServerBlock
+from kubedns.wire.records import address
+from kubedns.wire.reply import Reply
+from kubedns.wire.validity import NEVER, Validity
 from plugins import cache, hosts, loadbalance
 from tests.plugins.cache.caching import SOA, Backend, ask, ports
-from tests.plugins.helpers import directive, query, run
+from tests.plugins.helpers import answering, directive, query, run
 from tests.plugins.kubernetes.cluster import (
     NXDOMAIN,
     SVC,
@@ -38,7 +42,6 @@ if TYPE_CHECKING:
 
     from kubedns.plugin.contract import Next, Plugin
     from kubedns.wire.query import Query
-    from kubedns.wire.reply import Reply
 
 
 def behind(plugin: Plugin, pass_on: Next) -> Next:
@@ -247,11 +250,23 @@ def test_a_hosts_file_that_changes_while_an_upstream_is_asked(tmp_path: Path) ->
         path.write_text("10.0.0.2 www.example.org\n10.0.0.1 other.example.org\n")
         await plugin.file.read()
         backend.held.set()
-        assert (await first).answer[0].rdata == b"\xc0\0\2\1"
+        assert (await first).answer[0].rdata == bytes((192, 0, 2, 1))
         assert (await front.resolve(ask(), chain)).answer[0].rdata == b"\x0a\0\0\2"
         await plugin.file.stop()
 
     run(told())
+
+
+def test_a_miss_says_how_long_it_is_true() -> None:
+    """A Service that is another's name (ExternalName) is made of it, and is true no longer."""
+    token = Token()
+    plugin = cache.setup(directive("cache 30"), ServerBlock((".",), servers=(f"dns://:{next(ports)}",)))
+    asked = query("example.org.")
+    said = Reply([address(asked.name, bytes((192, 0, 2, 1)), 300)], validity=NEVER.joined(Validity(tokens=(token,))))
+    passed = run(plugin.resolve(asked, answering(said)))
+    assert passed.answer[0].ttl == 30
+    assert passed.validity.never
+    assert token in passed.validity.tokens
 
 
 def test_orders_are_turned_of_what_is_kept() -> None:

@@ -21,6 +21,7 @@ from kubedns.server.configuration import Setting, configure
 from kubedns.server.entries import Denial, Kept
 from kubedns.server.lifecycle import Server
 from plugins.cache.listener import Normal
+from plugins.cache.store import Entry
 from plugins.loadbalance.turning import Turning
 from tests.fakes.upstream import Upstream, answering
 from tests.loading import ROOT, SAMPLE
@@ -187,6 +188,26 @@ def test_what_went_with_a_configuration_is_let_go_at_once(hosts: Any) -> None:
             gc.unfreeze()
             assert held() - before == Counter()
             assert await one.ask("kubernetes.default.svc.cluster.local.") == ["10.96.0.1"]
+
+    run(told())
+
+
+def test_what_a_cache_held_goes_with_it(hosts: Any) -> None:
+    """An edit of what is behind it makes another cache, and a worker's collector never looks at the old one."""
+
+    def entries() -> int:
+        gc.unfreeze()
+        return sum(isinstance(each, Entry) for each in gc.get_objects())
+
+    async def told() -> None:
+        async with running(START, hosts) as one:
+            before = entries()
+            for number in range(20):
+                await one.ask(f"host{number}.example.com.")
+            assert entries() == before + 20
+            gc.freeze()
+            await one.reload(START.replace("cache 30", "cache 60"))
+            assert entries() <= before
 
     run(told())
 
