@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from kubedns.emptying import emptying
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -68,8 +70,4 @@ class Table:
 
     def emptying(self) -> Iterator[None]:
         """Drop all owners, one at each step."""
-        for owners in (self._young, self._old):
-            while owners:
-                owners.popitem()
-                yield
-            owners.clear()  # an empty dictionary keeps its room
+        return emptying(self._young, self._old)

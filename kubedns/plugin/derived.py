@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Generic, TypeVar
 
+from kubedns.emptying import emptying
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -52,8 +54,4 @@ class Derived(Generic[Made]):
 
     def emptying(self) -> Iterator[None]:
         """Forget everything, a value at each step."""
-        for values in (self._young, self._old):
-            while values:
-                values.popitem()
-                yield
-            values.clear()  # an empty dictionary keeps its room
+        return emptying(self._young, self._old)

@@ -68,6 +68,11 @@ class Server:
                 raise StartError("the server stops")
             return await self._take_up(configure)
 
+    def give_up(self) -> None:
+        """Wait no longer for the start of a part of a configuration that is to replace another."""
+        if self._starting is not None:
+            self._starting.cancel()
+
     async def close(self) -> None:
         """Wait for the plugins that linger; then take no more queries, answer those in flight, close every socket."""
         await self.linger()
@@ -97,8 +102,7 @@ class Server:
     async def linger(self) -> list[Exception]:
         """Let every plugin linger, all at a time and each once, whatever number of signals come."""
         self._stopping = True  # from here on no other configuration takes this one's place
-        if self._starting is not None:
-            self._starting.cancel()
+        self.give_up()
         if self._lingering is None:
             lingering = [] if self.configuration is None else self.configuration.parts
             self._lingering = asyncio.get_running_loop().create_task(self._linger(lingering))
@@ -164,8 +168,8 @@ class Server:
             self._starting = None
         if not starting.cancelled() and starting.exception() is None:
             started.append(part)
-        if replaces and self._stopping:
-            raise StartError("the server stops")
+        if replaces and (self._stopping or starting.cancelled()):
+            raise StartError("the server stops" if self._stopping else "it was given up")
         starting.result()
 
     async def _retire(self, stepper: Stepper, old: Configuration, leaving: list[Any]) -> None:

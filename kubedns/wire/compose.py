@@ -64,6 +64,12 @@ def compose(sections: Sequence[Sequence[RR]], suffix: bytes, question_name_size:
     return Body(bytes(body), (len(answer), len(authority), len(additional)), tuple(ends))
 
 
+def pieces(octets: bytes, ends: Sequence[int], places: Sequence[int]) -> list[bytes]:
+    """Return the octets of records, which end where `ends` says, in the order of these places."""
+    ends = (*ends, 0)  # the first begins where the last of these says
+    return [octets[ends[place - 1] : ends[place]] for place in places]
+
+
 def cut(body: Body, room: int) -> Body:
     """Return as much of a body as fits into `room` octets: whole records, none behind the first that does not fit."""
     kept = 0

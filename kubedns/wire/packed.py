@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from struct import Struct
 from struct import error as StructError  # noqa: N812 - an exception, named as one
 
-from kubedns.wire.compose import AT_QUESTION, POINTER_BITS, QUESTION_FIXED, Body, compose
+from kubedns.wire.compose import AT_QUESTION, POINTER_BITS, QUESTION_FIXED, Body, compose, pieces
 from kubedns.wire.errors import WireError
 from kubedns.wire.name import POINTER
 from kubedns.wire.numbers import CD, HEADER_SIZE, MINIMUM_UDP_SIZE, OPCODE_MASK, QR, RCODE_MASK, RRType
@@ -176,9 +176,8 @@ class PackedReply(Reply):
         Those that change places are to be of one size, and to hold no name, their owners pointers, so that pointers
         lead where they did.
         """
-        ends, packed = (*self.layout.ends, 0), self._packed  # the first begins where the last of these says
         made = self.replaced()
-        made._packed = b"".join([packed[ends[place - 1] : ends[place]] for place in places])
+        made._packed = b"".join(pieces(self._packed, self.layout.ends, places))
         return made
 
     @property

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING
 
+from kubedns.emptying import emptying
 from kubedns.metrics import Count
 from kubedns.slices import in_slices
 from kubedns.wire.validity import NEVER, UNCHANGING, Validity
@@ -164,9 +165,9 @@ class Shelf:
 
     def emptying(self) -> Iterator[None]:
         """Drop all entries, one at each step."""
-        while self.entries:
-            self.remove(next(iter(self.entries)))
-            yield
+        self._clock.clear()
+        self.octets = 0
+        return emptying(self.entries)
 
     def leaving(self, home: object) -> Iterator[None]:
         """Drop the entries that are of that configuration alone, one at each step."""

@@ -12,9 +12,9 @@ from math import factorial, prod
 from random import random
 from typing import TYPE_CHECKING, NamedTuple
 
-from kubedns.wire.compose import Body, compose
+from kubedns.wire.compose import Body, compose, pieces
 from kubedns.wire.numbers import RRType
-from kubedns.wire.packed import TTL_AT
+from kubedns.wire.packed import RDATA_AT, TTL_AT
 from kubedns.wire.reply import Reply
 from kubedns.wire.validity import NEVER, Validity
 from kubedns.wire.walk import SHARED_RECORDS
@@ -35,12 +35,11 @@ READY = 16  # orders, a power of two
 READY_OCTETS = 4096  # that those of a reply may have, unless even two have more
 RENEWAL = 5  # after so many replies one of them is replaced; it has no factor in common with READY
 FEW = 24  # orders: of so many one is drawn for each reply, and made when it is first drawn
-POINTED = 12  # octets of a record before its RDATA where a pointer stands for its owner
 ADDRESSES = (RRType.A, RRType.AAAA)
 CNAME, OTHER, ADDRESS, MX = range(4)
 RANKS = {int(RRType.CNAME): CNAME, int(RRType.A): ADDRESS, int(RRType.AAAA): ADDRESS, int(RRType.MX): MX}
 # Octets of an address's record, and those to its TTL, its owner being a pointer: where all are alike they can turn.
-EVEN = ({(POINTED + 4, TTL_AT)}, {(POINTED + 16, TTL_AT)})
+EVEN = ({(RDATA_AT + 4, TTL_AT)}, {(RDATA_AT + 16, TTL_AT)})
 MOST_LAYOUTS = 1024  # whose spans are kept
 
 
@@ -202,7 +201,7 @@ class Turning(Reply):
         records = [rr for section in self.sections for rr in section]
         for start, stop in self._spans:
             for rr, piece in zip(records[start:stop], pieces[start:stop], strict=True):
-                if rr.rrtype not in ADDRESSES or len(piece) != POINTED + len(rr.rdata):
+                if rr.rrtype not in ADDRESSES or len(piece) != RDATA_AT + len(rr.rdata):
                     return False
         return True
 
@@ -254,9 +253,9 @@ class _Orders:
 
     def __init__(self, base: Body, owner: Turning, query: Query) -> None:
         self.base = base
-        pieces = _pieces(base, range(len(base.ends)))
-        self._movable = owner.is_movable(pieces)
-        self.even = self._movable and owner.is_even(pieces)
+        cut = pieces(base.octets, base.ends, range(len(base.ends)))
+        self._movable = owner.is_movable(cut)
+        self.even = self._movable and owner.is_even(cut)
         self._composed = (query.name, query.question[-4 - len(owner.zone) : -4] if owner.zone else b"")
         self._sent = 0
         self._few = owner.few_orders()
@@ -287,12 +286,6 @@ class _Orders:
     def _body(self, owner: Turning, places: Sequence[int]) -> Body:
         if not self._movable:
             return owner.composed(places, *self._composed)
-        turned = _pieces(self.base, places)  # kept, they would take more memory than two orders
+        turned = pieces(self.base.octets, self.base.ends, places)  # kept, they would take more memory than two orders
         ends = self.base.ends if self.even else tuple(accumulate(map(len, turned)))
         return Body(b"".join(turned), self.base.counts, ends)
-
-
-def _pieces(body: Body, places: Sequence[int]) -> list[bytes]:
-    """Return the octets of records, in the order of these places."""
-    octets, ends = body.octets, (*body.ends, 0)  # the first begins where the last of these says
-    return [octets[ends[place - 1] : ends[place]] for place in places]

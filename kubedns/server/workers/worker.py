@@ -193,6 +193,7 @@ class Worker(Alone):
 
     async def _abandon(self, number: int) -> None:
         self._attempt.agree(go_on=False)
+        self._server.give_up()
         await self._attempt.over.wait()
         self._channel.send(Done(number))
 
