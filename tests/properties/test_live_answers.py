@@ -17,15 +17,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import kubedns.cluster.live
-from kubedns.corefile.parse import parse
-from kubedns.plugin.registry import find_plugins
 from kubedns.server import parts
-from kubedns.server.configuration import Setting, configure
 from kubedns.server.dispatch import Dispatcher
 from kubedns.server.stepping import Stepper
 from kubedns.server.wirecache import WireCache
 from kubedns.wire.numbers import RRType
 from tests.cluster.following import contents, held_of, run
+from tests.loading import load
 from tests.properties.test_reflector import (
     QUICK,
     STEPS,
@@ -123,17 +121,7 @@ def shown_all(replies: list[bytes]) -> dict[tuple[str, RRType], Shown]:
 
 
 def configured(kubeconfig: Path, shared: dict[Any, Any]) -> Configuration:
-    registry = find_plugins()
-    parsed = parse(
-        COREFILE.format(kubeconfig),
-        "Corefile",
-        directives=registry.order,
-        unsupported=registry.unsupported,
-        environment={},
-        path=None,
-        warn=print,
-    )
-    return configure(parsed, Setting(registry, 53, kubeconfig.parent), shared)
+    return load(COREFILE.format(kubeconfig), root=kubeconfig.parent, manifests=None, previous=shared)
 
 
 def cluster_of(configuration: Configuration) -> tuple[Any, Any]:

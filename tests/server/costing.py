@@ -12,16 +12,14 @@ from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
-from kubedns.corefile.parse import parse
 from kubedns.listeners.sockets import open_udp
 from kubedns.listeners.udp import UdpListener
-from kubedns.plugin.registry import find_plugins
 from kubedns.server import parts
-from kubedns.server.configuration import Setting, configure
 from kubedns.server.dispatch import Dispatcher
 from kubedns.server.stepping import Stepper
 from kubedns.server.wirecache import WireCache
 from kubedns.wire.reply import HIGHEST_HEADER_RCODE
+from tests.loading import load
 from tests.wire.asking import UDP
 
 if TYPE_CHECKING:
@@ -168,17 +166,7 @@ async def _called_back(work: Callable[[], Result]) -> Result:
 @asynccontextmanager
 async def serving(corefile: str, manifests: Path) -> AsyncIterator[Served]:
     """Start what a Corefile says, but for its listeners; in their place there is one that counts."""
-    registry = find_plugins()
-    parsed = parse(
-        corefile,
-        "Corefile",
-        directives=registry.order,
-        unsupported=registry.unsupported,
-        environment={},
-        path=None,
-        warn=print,
-    )
-    configuration = configure(parsed, Setting(registry, 53, manifests.parent, manifests), {})
+    configuration = load(corefile, root=manifests.parent, manifests=manifests)
     [group] = configuration.groups.values()
     stepper = Stepper(asyncio.get_running_loop())
     dispatcher = Dispatcher("dns://:53", group.served, stepper, wirecache=WireCache())

@@ -213,16 +213,20 @@ def test_a_hosts_file_that_gets_a_name(tmp_path: Path, says: str) -> None:
     run(told())
 
 
+async def in_front_of_hosts(path: Path) -> tuple[cache.Cache, hosts.Hosts, Backend]:
+    """Return a cache, a hosts file that is followed, and what is behind it."""
+    plugin = hosts.setup(directive(f"hosts {path} {{\n fallthrough\n}}"), ServerBlock((".",)))
+    await plugin.file.start()
+    return cache.setup(directive("cache"), ServerBlock((".",))), plugin, Backend(A)
+
+
 def test_a_hosts_file_that_gets_another_name(tmp_path: Path) -> None:
     """Nothing else has to be asked for anew."""
 
     async def told() -> None:
         path = tmp_path / "hosts"
         path.write_text("10.0.0.1 other.example.org\n")
-        plugin = hosts.setup(directive(f"hosts {path} {{\n fallthrough\n}}"), ServerBlock((".",)))
-        await plugin.file.start()
-        front = cache.setup(directive("cache"), ServerBlock((".",)))
-        backend = Backend(A)
+        front, plugin, backend = await in_front_of_hosts(path)
         chain = behind(plugin, backend)
         for text in ("10.0.0.2 another.example.org\n", "10.0.0.3 other.example.org\n", ""):
             await front.resolve(ask(), chain)
@@ -239,10 +243,7 @@ def test_a_hosts_file_that_changes_while_an_upstream_is_asked(tmp_path: Path) ->
     async def told() -> None:
         path = tmp_path / "hosts"
         path.write_text("10.0.0.1 other.example.org\n")
-        plugin = hosts.setup(directive(f"hosts {path} {{\n fallthrough\n}}"), ServerBlock((".",)))
-        await plugin.file.start()
-        front = cache.setup(directive("cache"), ServerBlock((".",)))
-        backend = Backend(A)
+        front, plugin, backend = await in_front_of_hosts(path)
         backend.held = asyncio.Event()
         chain = behind(plugin, backend)
         first = asyncio.create_task(front.resolve(ask(), chain))

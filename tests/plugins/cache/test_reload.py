@@ -15,16 +15,13 @@ import uvloop
 
 from kubedns import metrics
 from kubedns.answers.table import Answers
-from kubedns.corefile.parse import parse
-from kubedns.plugin.registry import find_plugins
-from kubedns.server.configuration import Setting, configure
 from kubedns.server.entries import Denial, Kept
 from kubedns.server.lifecycle import Server
 from plugins.cache.listener import Normal
 from plugins.cache.store import Entry
 from plugins.loadbalance.turning import Turning
 from tests.fakes.upstream import Upstream, answering
-from tests.loading import ROOT, SAMPLE
+from tests.loading import load
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
@@ -75,17 +72,7 @@ class Running:
         self.port = port
 
     def configuration(self, text: str, previous: Mapping[Any, Any]) -> Configuration:
-        registry = find_plugins(None)
-        corefile = parse(
-            text.format(**self._values),
-            "Corefile",
-            directives=registry.order,
-            unsupported=registry.unsupported,
-            environment={},
-            path=None,
-            warn=print,
-        )
-        return configure(corefile, Setting(registry, 53, ROOT, SAMPLE), previous)
+        return load(text.format(**self._values), previous=previous)
 
     async def start(self, text: str) -> None:
         await self.server.start(lambda previous: self.configuration(text, previous))

@@ -5,11 +5,9 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from kubedns.corefile.parse import parse
-from kubedns.plugin.registry import find_plugins
-from kubedns.server.configuration import Setting, configure
 from tests.cluster.following import namespace
 from tests.fakes.upstream import Asked, Later, Upstream, answering, reply
+from tests.loading import load
 from tests.plugins.forward.forwarding import run
 from tests.server.costing import serving
 from tests.wire.asking import datagram, opt, with_opt
@@ -41,20 +39,11 @@ SIZE_AT = -8  # of an OPT record without options that ends a message
 
 
 def test_no_coroutine_up_to_the_one_that_asks(tmp_path: Path) -> None:
-    registry = find_plugins()
+
     text = COREFILE.format(path=tmp_path / "hosts", upstream="127.0.0.1:5300")
-    parsed = parse(
-        text,
-        "Corefile",
-        directives=registry.order,
-        unsupported=registry.unsupported,
-        environment={},
-        path=None,
-        warn=print,
-    )
 
     async def chain_asks() -> bool:
-        configuration = configure(parsed, Setting(registry, 53, tmp_path, None), {})
+        configuration = load(text, root=tmp_path, manifests=None)
         [group] = configuration.groups.values()
         [served] = group.served
         assert served.chain is not None
