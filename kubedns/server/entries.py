@@ -5,6 +5,7 @@ from __future__ import annotations
 from math import ceil, inf
 from typing import TYPE_CHECKING, Any
 
+from kubedns.server.turns import Turns, shared, with_ttl
 from kubedns.wire.numbers import HEADER_SIZE, TC
 from kubedns.wire.parse import last_end, ttl_places
 from kubedns.wire.records import write_serial
@@ -23,9 +24,6 @@ ENTRY = 256  # octets that an entry costs besides its key and its reply
 FIRST_LABEL = HEADER_SIZE + 1  # where a question's first label starts, behind its length
 QUESTION_FIXED = 4  # octets: type and class
 RECORD_FIXED = 12  # octets of a record before its data, its owner a pointer
-ONE_OCTET = 255  # the longest TTL whose other octets are zero
-READY = 8  # replies of an entry whose reply turns
-RENEWAL = 5  # after so many sendings one of them is made anew; it has no factor in common with READY
 
 
 class Group:
@@ -49,56 +47,35 @@ class Group:
             tally.value += given
 
 
-class Turns:
-    """Some replies of one that turns, sent one after the other and made anew now and then.
-
-    `left` is the TTL that they are to show, 0 where they show their own.
-    """
-
-    __slots__ = ("_make", "_places", "_ready", "_sent", "_shown", "left")
-
-    def __init__(self, make: Callable[[], bytes], first: bytes, *, steady: bool) -> None:
-        """`make` returns a reply's octets behind the ID, in the next order; see Reply.steady."""
-        self._make = make
-        self._ready = [first]
-        self._shown = [0]  # the TTL of each
-        self._places = ttl_places(b"\0\0" + first) if steady else None
-        self._sent = 0
-        self.left = 0
-
-    def next(self) -> bytes:
-        ready, shown = self._ready, self._shown
-        sent = self._sent = self._sent + 1
-        if len(ready) < READY:
-            place = len(ready)
-            ready.append(self._make())
-            shown.append(0)
-        else:
-            place = sent % READY
-            if not sent % RENEWAL:
-                ready[place] = self._make()
-                shown[place] = 0
-        if shown[place] != self.left:
-            octets = ready[place]
-            places = self._places or ttl_places(b"\0\0" + octets)
-            ready[place] = with_ttl(octets, places, self.left, -2)
-            shown[place] = self.left
-        return ready[place]
-
-
 class Kept:
-    """A reply's octets behind the ID, and while what they hold. `used`: given since the clock's hand passed.
+    """A reply's octets behind the ID, or its turns, and while what they hold.
+
+    `used`: given since the clock's hand passed.
 
     `dated` is stale once `serial`, that of the SOA behind all other records, is another than they show.
     """
 
-    __slots__ = ("dated", "expires", "group", "home", "key", "octets", "serial", "token", "turns", "until", "used")
+    __slots__ = (
+        "dated",
+        "expires",
+        "group",
+        "home",
+        "key",
+        "octets",
+        "serial",
+        "token",
+        "ttls",
+        "turns",
+        "until",
+        "used",
+    )
 
     def __init__(self, key: bytes, home: Home) -> None:
         self.key = key
         self.home = home
         self.used = False
         self.octets = b""
+        self.ttls: Sequence[int] = ()  # where they stand, once that was looked for
         self.turns: Turns | None = None
         self.token: Token = UNCHANGING
         self.serial: Serial | None = None
@@ -114,9 +91,10 @@ class Kept:
         if now >= self.until:
             left = ceil(self.expires - now)
             if self.turns is None:
-                self.octets = with_ttl(self.octets, ttl_places(b"\0\0" + self.octets), left, -2)
+                self.ttls = self.ttls or shared(ttl_places(b"\0\0" + self.octets))
+                self.octets = with_ttl(self.octets, self.ttls, left, -2)
             else:
-                self.turns.left = left
+                self.turns.show(left)
             self.until = self.expires - left + 1
         if self.dated.stale and self.serial is not None:
             self.octets = with_serial(b"\0\0" + self.octets, self.serial.value)[2:]
@@ -125,8 +103,8 @@ class Kept:
 
     @property
     def size(self) -> int:
-        """Octets of memory: those of ready orders are counted as if they were all made."""
-        return ENTRY + len(self.key) + len(self.octets) * (READY if self.turns else 1)
+        """Octets of memory."""
+        return ENTRY + len(self.key) + (len(self.octets) if self.turns is None else self.turns.size)
 
     @property
     def groups(self) -> list[Group]:
@@ -304,21 +282,6 @@ Entry = Kept | Below
 
 def _none(_label: bytes, _now: float) -> None:
     return None
-
-
-def with_ttl(octets: bytes, places: Sequence[int], ttl: int, shift: int) -> bytes:
-    """Return octets with a TTL, in seconds, at some places where they have another, each shifted by so many octets."""
-    if not places:
-        return octets
-    changed = bytearray(octets)
-    if ttl <= ONE_OCTET and not any(octets[places[0] + shift : places[0] + shift + 3]):
-        for place in places:
-            changed[place + shift + 3] = ttl
-        return bytes(changed)
-    told = ttl.to_bytes(4, "big")
-    for place in places:
-        changed[place + shift : place + shift + 4] = told
-    return bytes(changed)
 
 
 def with_serial(message: bytes, serial: int) -> bytes:

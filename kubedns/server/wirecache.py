@@ -23,7 +23,8 @@ from random import random
 from time import monotonic, perf_counter
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
-from kubedns.server.entries import FIRST_LABEL, Alike, Denial, Group, Kept, Turns, tokens
+from kubedns.server.entries import FIRST_LABEL, Alike, Denial, Group, Kept, tokens
+from kubedns.server.turns import Turns
 from kubedns.wire.name import is_within
 from kubedns.wire.numbers import HEADER_SIZE
 from kubedns.wire.query import parse_query
@@ -81,7 +82,7 @@ class Shelf:
         kept.used = True
         kept.group.given += 1
         turns = kept.turns
-        return message[:2] + (kept.octets if turns is None else turns.next())
+        return message[:2] + kept.octets if turns is None else turns.next(message[:2])
 
     def _by_parent(self, message: bytes, now: float) -> bytes | None:
         """As get(), by all of the message but its first label."""
@@ -125,11 +126,14 @@ class WireCache:
         known = key in shelf.entries
         if not known and not (((reply.answer and self._is_roomy()) or self._came_before(key)) and _plain(query)):
             return
+        turns = Turns(reply, query, octets) if reply.spans else None
+        if turns is not None and not (turns.exact and reply.is_movable(query)):
+            return
         kept = self._open(Kept, shelf.entries, key)
         if known:
             self._leave(kept.group)
-        kept.octets = octets[2:]
-        kept.turns = Turns(lambda: reply.octets(query)[2:], kept.octets, steady=reply.steady) if reply.turns else None
+        kept.turns = turns or None
+        kept.octets, kept.ttls = b"" if kept.turns else octets[2:], ()
         kept.token, kept.serial, kept.dated = tokens(reply, octets)
         kept.until, kept.expires = lasting.until, reply.expires
         kept.group = self._join(keeping.exchanges(query, reply.rcode, len(octets)), reply.tallies)

@@ -7,12 +7,13 @@ SRV record's target, as CoreDNS's do: so the same records fit into the same numb
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from kubedns.wire.name import ROOT
+from kubedns.wire.name import POINTER, ROOT
 from kubedns.wire.numbers import HEADER_SIZE, RRType
 from kubedns.wire.records import COMPRESSED_NAMES, RR, SRV_FIXED
 
 SRV, PTR = int(RRType.SRV), int(RRType.PTR)
 ADDRESSES = (int(RRType.A), int(RRType.AAAA))
+MOVABLE = {(b"\0\x01", 16), (b"\0\x1c", 28)}  # type, and the size behind a pointer: A and AAAA
 AT_QUESTION = b"\xc0\x0c"  # a pointer to the question's name, which stands right behind the header
 QUESTION_FIXED = 4  # QTYPE and QCLASS
 LARGEST_POINTER = 0x3FFF
@@ -68,6 +69,12 @@ def pieces(octets: bytes, ends: Sequence[int], places: Sequence[int]) -> list[by
     """Return the octets of records, which end where `ends` says, in the order of these places."""
     ends = (*ends, 0)  # the first begins where the last of these says
     return [octets[ends[place - 1] : ends[place]] for place in places]
+
+
+def can_move(record: bytes) -> bool:
+    """Tell whether a record is the same at each place: an address, its owner a pointer."""
+    kind = record[2:4], len(record)
+    return record[0] >= POINTER and kind in MOVABLE
 
 
 def cut(body: Body, room: int) -> Body:

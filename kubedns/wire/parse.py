@@ -1,5 +1,8 @@
 """The octets of a reply that came in, as a Reply (RFC 1035 §4.1)."""
 
+from struct import Struct
+
+from kubedns.wire.compose import Body
 from kubedns.wire.edns import Edns, read_options
 from kubedns.wire.errors import WireError
 from kubedns.wire.name import POINTER, read_name
@@ -7,6 +10,7 @@ from kubedns.wire.numbers import AA, AD, HEADER_SIZE, RA, RCODE_MASK, TC, RRType
 from kubedns.wire.records import EXPANDED_NAMES, RR
 from kubedns.wire.reply import Reply
 
+COUNTS = Struct("!6x3H")  # of records, in a header
 OPT = int(RRType.OPT)
 KEPT_FLAGS = AA | TC | RA | AD
 
@@ -43,20 +47,30 @@ def parse_reply(octets: bytes) -> Reply:
 
 def ttl_places(octets: bytes) -> tuple[int, ...]:
     """Return where in a message of ours, with one question, the TTL of each record stands but for the OPT record's."""
-    return _places(octets)[0]
+    return _places(octets, *_records(octets))[0]
+
+
+def ttl_places_in(body: Body) -> tuple[int, ...]:
+    """Return where in a body the TTL of each record stands."""
+    return _places(body.octets, 0, len(body.ends))[0]
 
 
 def last_end(octets: bytes) -> int:
     """Return where in a message of ours, with one question, the last record ends but for the OPT record."""
-    return _places(octets)[1]
+    return _places(octets, *_records(octets))[1]
 
 
-def _places(octets: bytes) -> tuple[tuple[int, ...], int]:
-    """Return where TTLs stand, and where the last record ends."""
-    at = _behind_name(octets, HEADER_SIZE) + 4
+def _records(octets: bytes) -> tuple[int, int]:
+    """Return where the records of a message begin, and how many there are."""
+    answer, authority, additional = COUNTS.unpack_from(octets)
+    return _behind_name(octets, HEADER_SIZE) + 4, answer + authority + additional
+
+
+def _places(octets: bytes, at: int, records: int) -> tuple[tuple[int, ...], int]:
+    """Return where TTLs of so many records stand, and where the last one ends."""
     end = at
     places = []
-    for _ in range(sum(int.from_bytes(octets[count : count + 2], "big") for count in (6, 8, 10))):
+    for _ in range(records):
         at = at + 2 if octets[at] >= POINTER else _behind_name(octets, at)
         behind = at + 10 + (octets[at + 8] << 8 | octets[at + 9])
         if octets[at + 1] != OPT or octets[at]:

@@ -84,13 +84,15 @@ class Reply:
         self._size = 0
 
     @property
-    def turns(self) -> bool:
-        """Whether its octets differ from one sending to the next, each as good as another."""
-        return False
+    def spans(self) -> Sequence[tuple[int, int]]:
+        """From which record to before which, counted through all sections, any order is as good as another.
 
-    @property
-    def steady(self) -> bool:
-        """Whether its TTLs stand at the same places in each sending; asked once its octets have been made."""
+        With more than one order its octets differ from one sending to the next.
+        """
+        return ()
+
+    def is_movable(self, query: Query) -> bool:  # noqa: ARG002 - for one that turns
+        """Tell whether records change places as the octets that they are in the body made for a query."""
         return True
 
     @property

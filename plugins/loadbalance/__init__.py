@@ -122,7 +122,7 @@ def _turning(reply: Reply, runs: Sequence[Sequence[Run]], weights: Table | None 
     """Return the reply itself where there is nothing to turn and nothing to arrange."""
     records = [rr for section in runs for run in section for rr in run.records]
     made = Turning(reply, runs, None if weights is None else _by_weight(records, weights))
-    return made if made.turns or made.sections != reply.sections else reply
+    return made if made.spans or made.sections != reply.sections else reply
 
 
 def _by_weight(records: Sequence[RR], table: Table) -> Turn:

@@ -7,12 +7,11 @@ is composed once, and its records are then put together in each order that is wa
 from __future__ import annotations
 
 from functools import lru_cache
-from itertools import accumulate, pairwise, permutations, product
-from math import factorial, prod
+from itertools import accumulate, pairwise
 from random import random
 from typing import TYPE_CHECKING, NamedTuple
 
-from kubedns.wire.compose import Body, compose, pieces
+from kubedns.wire.compose import Body, can_move, compose, pieces
 from kubedns.wire.numbers import RRType
 from kubedns.wire.packed import RDATA_AT, TTL_AT
 from kubedns.wire.reply import Reply
@@ -31,11 +30,6 @@ if TYPE_CHECKING:
     # Returns the order, as places of records, in which a run comes; the run starts and stops at these places.
     Turn = Callable[[int, int], list[int]]
 
-READY = 16  # orders, a power of two
-READY_OCTETS = 4096  # that those of a reply may have, unless even two have more
-RENEWAL = 5  # after so many replies one of them is replaced; it has no factor in common with READY
-FEW = 24  # orders: of so many one is drawn for each reply, and made when it is first drawn
-ADDRESSES = (RRType.A, RRType.AAAA)
 CNAME, OTHER, ADDRESS, MX = range(4)
 RANKS = {int(RRType.CNAME): CNAME, int(RRType.A): ADDRESS, int(RRType.AAAA): ADDRESS, int(RRType.MX): MX}
 # Octets of an address's record, and those to its TTL, its owner being a pointer: where all are alike they can turn.
@@ -139,7 +133,7 @@ class Turning(Reply):
     its records. The sections tell the records in one of the orders.
     """
 
-    __slots__ = ("_lasting", "_orders", "_spans", "_turn")
+    __slots__ = ("_known", "_lasting", "_spans", "_turn")
 
     def __init__(self, reply: Reply, runs: Sequence[Sequence[Run]], turn: Turn | None = None) -> None:
         """`runs` are those of each section; `turn` draws the order of one, by default each is as likely as another."""
@@ -162,19 +156,14 @@ class Turning(Reply):
         self._spans = [
             span for run, span in zip(every, pairwise(ends), strict=True) if run.turns and len(run.records) > 1
         ]
-        self._orders: dict[int, _Orders] = {}
+        self._known: dict[int, _Known] = {}  # by the size of the question's name
         if not self._spans:
             self.validity = reply.validity
 
     @property
-    def turns(self) -> bool:
-        """Whether there is more than one order."""
-        return bool(self._spans)
-
-    @property
-    def steady(self) -> bool:
-        """Whether records are of equal sizes where they change places, for all sizes of name asked for so far."""
-        return all(orders.even for orders in self._orders.values())
+    def spans(self) -> Sequence[tuple[int, int]]:
+        """Addresses that stand together, and so do MX records."""
+        return self._spans
 
     @property
     def lasting(self) -> Validity:
@@ -182,110 +171,48 @@ class Turning(Reply):
         return self._lasting
 
     def body(self, query: Query) -> Body:
-        """Return the sections' octets in the next order."""
-        size = len(query.name)
-        if self.zone:  # its spelling may be this client's alone, and then so is the body
-            base = super().body(query)
-            orders = self._orders.get(size)
-            if orders is None or orders.base is not base:
-                orders = _Orders(base, self, query)
-                self._orders.setdefault(size, orders)
-            return orders.next(self)
-        orders = self._orders.get(size)
-        if orders is None:
-            orders = self._orders[size] = _Orders(super().body(query), self, query)
-        return orders.next(self)
+        """Return the sections' octets in an order drawn by chance."""
+        base, size = super().body(query), len(query.name)
+        known = self._known.get(size)
+        if known is None or known.base is not base:  # the zone's spelling may be this client's alone
+            known = self._look_at(base)
+            self._known.setdefault(size, known)
+        places = self._drawn()
+        if not known.movable:
+            return self._composed(places, query)
+        turned = pieces(base.octets, base.ends, places)
+        return Body(b"".join(turned), base.counts, base.ends if known.even else tuple(accumulate(map(len, turned))))
 
-    def is_movable(self, pieces: Sequence[bytes]) -> bool:
-        """Tell of the octets of each record whether those that turn can stand anywhere in their run."""
-        records = [rr for section in self.sections for rr in section]
-        for start, stop in self._spans:
-            for rr, piece in zip(records[start:stop], pieces[start:stop], strict=True):
-                if rr.rrtype not in ADDRESSES or len(piece) != RDATA_AT + len(rr.rdata):
-                    return False
-        return True
+    def is_movable(self, query: Query) -> bool:
+        """As a Reply's: whether all that turn are addresses whose owners are pointers."""
+        known = self._known.get(len(query.name))
+        return known is not None and known.movable
 
-    def is_even(self, pieces: Sequence[bytes]) -> bool:
-        """Tell whether in each run that turns all pieces are of one size, so that records end where they did."""
-        return all(len(set(map(len, pieces[start:stop]))) == 1 for start, stop in self._spans)
+    def _look_at(self, base: Body) -> _Known:
+        runs = [pieces(base.octets, base.ends, range(*span)) for span in self._spans]
+        movable = all(can_move(piece) for run in runs for piece in run)
+        return _Known(base, movable, all(len(set(map(len, run))) == 1 for run in runs))
 
-    def order(self) -> list[int]:
+    def _drawn(self) -> list[int]:
         """Return the places of all records in an order drawn by chance."""
         places = list(range(sum(map(len, self.sections))))
         for start, stop in self._spans:
             places[start:stop] = self._turn(start, stop) if self._turn else sorted(places[start:stop], key=by_chance)
         return places
 
-    def few_orders(self) -> list[list[int]]:
-        """Return all orders, each as likely as another; none if there are many, or they are weighed."""
-        if self._turn is not None or prod(factorial(min(stop - start, FEW)) for start, stop in self._spans) > FEW:
-            return []
-        orders = []
-        for runs in product(*(permutations(range(start, stop)) for start, stop in self._spans)):
-            places = list(range(sum(map(len, self.sections))))
-            for (start, stop), run in zip(self._spans, runs, strict=True):
-                places[start:stop] = run
-            orders.append(places)
-        return orders
-
-    def composed(self, places: Sequence[int], name: bytes, zone: bytes) -> Body:
+    def _composed(self, places: Sequence[int], query: Query) -> Body:
         """Return the body of an order, composed as a whole."""
         records = [rr for section in self.sections for rr in section]
         turned = [records[place] for place in places]
         stops = accumulate(map(len, self.sections), initial=0)
         sections = [turned[start:stop] for start, stop in pairwise(stops)]
-        return compose(sections, self.suffix or name, len(name), zone)
-
-    @property
-    def weighed(self) -> bool:
-        """Whether some orders are likelier than others: then each is drawn anew."""
-        return self._turn is not None
+        spelling = query.question[-4 - len(self.zone) : -4] if self.zone else b""
+        return compose(sections, self.suffix or query.name, len(query.name), spelling)
 
 
-class _Orders:
-    """The bodies of a Turning for one size of name: all that were drawn if they are few, else some that are renewed.
+class _Known(NamedTuple):
+    """What is known of a body that turns; `even`: records end at the same places in each order."""
 
-    It does not hold its owner, which holds it: what is in a cycle stays until the garbage collector comes, and that is
-    hardly ever (server.lifecycle).
-    """
-
-    __slots__ = ("_composed", "_few", "_most", "_movable", "_ready", "_sent", "base", "even")
-
-    def __init__(self, base: Body, owner: Turning, query: Query) -> None:
-        self.base = base
-        cut = pieces(base.octets, base.ends, range(len(base.ends)))
-        self._movable = owner.is_movable(cut)
-        self.even = self._movable and owner.is_even(cut)
-        self._composed = (query.name, query.question[-4 - len(owner.zone) : -4] if owner.zone else b"")
-        self._sent = 0
-        self._few = owner.few_orders()
-        self._ready: list[Body | None] = [None] * len(self._few)  # made when one is first drawn
-        fitting = READY_OCTETS // max(1, len(base.octets))
-        self._most = max(2, min(READY, 1 << fitting.bit_length() - 1)) if fitting else 2
-
-    def next(self, owner: Turning) -> Body:
-        ready = self._ready
-        if self._few:
-            place = int(random() * len(ready))  # noqa: S311 - for balance, not for secrecy
-            body = ready[place]
-            if body is None:
-                body = ready[place] = self._body(owner, self._few[place])
-            return body
-        if owner.weighed:
-            return self._body(owner, owner.order())
-        sent = self._sent = self._sent + 1
-        place = sent % self._most
-        if len(ready) < self._most:
-            place = len(ready)
-            ready.append(None)
-        body = ready[place]
-        if body is None or not sent % RENEWAL:
-            body = ready[place] = self._body(owner, owner.order())
-        return body
-
-    def _body(self, owner: Turning, places: Sequence[int]) -> Body:
-        if not self._movable:
-            return owner.composed(places, *self._composed)
-        turned = pieces(self.base.octets, self.base.ends, places)  # kept, they would take more memory than two orders
-        ends = self.base.ends if self.even else tuple(accumulate(map(len, turned)))
-        return Body(b"".join(turned), self.base.counts, ends)
+    base: Body
+    movable: bool
+    even: bool
