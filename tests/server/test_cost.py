@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 NAMES = 60  # of each class: a batch is read and sent at once
 ENDPOINTS = 18
-ENOUGH = 20  # times asked until ready orders are all made
+ALL_TURNS = 72  # times asked until another order is drawn: the least multiple of ENDPOINTS from SENDINGS on
 FLOOD = 20_480  # more than is remembered of what came once
 TOGETHER = 1024  # messages between two turns of the loop
 ALONE = 312  # instructions of a wake-up for one ready reply: what counts at low rates
@@ -116,10 +116,10 @@ class Case:
 
 CASES = {
     "ready": Case(plain(), 1, 107, 183),
-    "ready, in turning order": Case(headless(), ENOUGH, 148, 490),
-    "ready, SRV with EDNS": Case(srv(), ENOUGH, 148, 1830),
-    "ready, orders still to be made": Case(headless(), 1, 870, 3260),
-    "ready, orders of SRV with EDNS still to be made": Case(srv(), 1, 524, 3600),
+    "ready, in turning order": Case(headless(), 1, 154, 930),
+    "ready, SRV with EDNS": Case(srv(), 1, 154, 3420),
+    "ready, another order drawn": Case(headless(), ALL_TURNS, 930, 3800),
+    "ready, another order of SRV with EDNS drawn": Case(srv(), ALL_TURNS, 1240, 8900),
     "first asked": Case(plain(), 0, 4830, 8990),
     "no such name": Case(missing(), 0, 182, 5850, Rcode.NXDOMAIN),
     "reverse": Case(reverse(), 1, 541, 1000),

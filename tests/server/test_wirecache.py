@@ -6,21 +6,22 @@ import math
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from itertools import count, pairwise
+from itertools import pairwise
 
 import pytest
 
 from kubedns.cluster.tokens import Serial
 from kubedns.metrics import Count
-from kubedns.server.entries import READY
+from kubedns.server.turns import SENDINGS
 from kubedns.server.wirecache import LARGEST_REPLY, LONGEST_KEY, Keeping, Shelf, WireCache
 from kubedns.wire.edns import Edns
-from kubedns.wire.numbers import Rcode
+from kubedns.wire.numbers import Rcode, RRType
 from kubedns.wire.parse import parse_reply
 from kubedns.wire.query import Query, parse_query
-from kubedns.wire.records import address, soa, txt
+from kubedns.wire.records import RR, address, soa, txt
 from kubedns.wire.reply import Reply
 from kubedns.wire.validity import NEVER, UNTIL_RELOAD, Validity
+from plugins.loadbalance.turning import Run, Turning
 from tests.wire.asking import RD, UDP, datagram, opt, option, query, wire, with_opt
 
 IDENT = b"\x12\x34"
@@ -45,24 +46,15 @@ class Exchange:
         self.seen.append(given)
 
 
-class Turning(Reply):
-    """Another TXT record each time."""
+def turning(*records: RR, expires: float = 0.0) -> Reply:
+    """Return a reply as loadbalance makes it."""
+    made = Turning(Reply(records, validity=UNTIL_RELOAD), [[Run(records, turns=True)], [], []])
+    made.expires = expires
+    return made
 
-    def __init__(self, name: bytes) -> None:
-        super().__init__(validity=NEVER)
-        self._name = name
-        self._numbers = count()
 
-    @property
-    def turns(self) -> bool:
-        return True
-
-    @property
-    def lasting(self) -> Validity:
-        return UNTIL_RELOAD
-
-    def octets(self, query: Query) -> bytes:
-        return Reply([txt(self._name, str(next(self._numbers)), 0)]).octets(query)
+def addresses(count: int) -> list[RR]:
+    return [address(wire("example.org."), bytes((192, 0, 2, last)), 300) for last in range(count)]
 
 
 class Kept:
@@ -201,13 +193,40 @@ def test_what_was_given_is_counted_when_an_entry_goes() -> None:
     assert len(kept.cache) == 1
 
 
-def test_a_reply_that_turns_is_sent_in_every_order_that_it_makes_and_renewed() -> None:
+def test_a_reply_that_turns_is_sent_in_one_order_after_another() -> None:
     kept = Kept()
-    kept.keep(datagram(), Turning(b"\x07example\x03org\x00"))
-    sent = [kept.get(datagram()) for _ in range(20 * READY)]
+    kept.keep(datagram(), turning(*addresses(5)))
+    sent = [kept.get(datagram()) for _ in range(20 * SENDINGS)]
     assert all(one != other for one, other in pairwise(sent))
-    assert len(set(sent[: READY - 2])) == READY - 2
-    assert len(set(sent)) > 2 * READY
+    assert len(set(sent)) > 5 * 5
+    assert kept.counted() == len(sent)
+
+
+UNKEPT = {
+    "composed for each": (
+        [RR(wire("example.org."), RRType.MX, 1, 5, b"\0\1" + wire(f"mx{n}.test.")) for n in "ab"],
+        b"",
+    ),
+    "cut where it may": (
+        [one for n in range(40) for one in (*addresses(1), address(wire("example.org."), bytes(15) + bytes((n,)), 5))],
+        b"",
+    ),
+}
+
+
+@pytest.mark.parametrize("records", [addresses(2), addresses(90)], ids=["whole", "cut"])
+def test_what_turns_as_octets_is_kept(records: list[RR]) -> None:
+    kept = Kept()
+    kept.keep(datagram(), turning(*records))
+    assert kept.get(datagram()) is not None
+
+
+@pytest.mark.parametrize("records", [row[0] for row in UNKEPT.values()], ids=UNKEPT)
+def test_what_has_to_be_composed_for_each_order_is_not_kept(records: list[RR]) -> None:
+    kept = Kept()
+    kept.keep(datagram(), turning(*records))
+    assert kept.get(datagram()) is None
+    assert not len(kept.cache)
 
 
 def test_two_that_share_a_place_are_both_kept_in_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -480,38 +499,16 @@ def test_ttls_count_down_without_asking_again(message: bytes) -> None:
     assert kept.counted() == 6
 
 
-class Sized(Reply):
-    """Turns, with a record of another size in front each time unless it is steady."""
-
-    def __init__(self, *, steady: bool) -> None:
-        super().__init__(validity=NEVER)
-        self._steady = steady
-        self._numbers = count()
-
-    turns = property(lambda _: True)
-    lasting = property(lambda _: UNTIL_RELOAD)
-    steady = property(lambda self: self._steady)
-
-    def octets(self, query: Query) -> bytes:
-        number = next(self._numbers)
-        first = "x" * (1 if self._steady else 1 + number % 7)
-        return Reply([txt(query.name, first, 300), txt(query.name, f"{number:05}", 300)]).octets(query)
-
-
-@pytest.mark.parametrize("steady", [True, False])
 @pytest.mark.parametrize("left", [1, 255, 256, 299])
-def test_replies_that_turn_show_the_ttl_that_is_left(steady: bool, left: int) -> None:  # noqa: FBT001
+def test_replies_that_turn_show_the_ttl_that_is_left(left: int) -> None:
     kept = Kept()
-    reply = Sized(steady=steady)
-    reply.expires = 400.0
-    kept.keep(datagram(), reply)
+    kept.keep(datagram(), turning(*addresses(5), expires=400.0))
     kept.shelf.entries[datagram()[2:]].until = 101.0
-    now = 400.0 - left
-    sent = [kept.get(datagram(), now) for _ in range(5 * READY)]
-    assert len({octets[-5:] for octets in sent if octets is not None}) > READY
-    for octets in sent:
+    for _ in range(5 * SENDINGS):
+        octets = kept.get(datagram(), 400.0 - left)
         assert octets is not None
-        assert [rr.ttl for rr in parse_reply(octets).answer] == [left, left]
+        assert [rr.ttl for rr in parse_reply(octets).answer] == [left] * 5
+    assert kept.get(datagram(), 400.0) is None
 
 
 def test_what_counts_down_ends_with_its_token() -> None:
