@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
+from kubedns.wire.compose import pieces
 from kubedns.wire.numbers import HEADER_SIZE
 from kubedns.wire.parse import COUNTS, ttl_places_in
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 SENDINGS = 64  # of an order that was drawn, at the least, before another is
 TURNS, PLACE = 512, 36  # octets of memory, besides the records' own, and for each record
 SHARED = 1024  # sequences of places
+LONGEST_SHARED = 2 * SENDINGS  # of them: those of more records would take more memory than they save
 ONE_OCTET = 255  # the longest TTL whose other octets are zero
 
 
@@ -61,7 +63,8 @@ class Turns:
     def __init__(self, reply: Reply, query: Query, octets: bytes) -> None:
         """`octets` are those of the reply to this query, which tell how many records fit.
 
-        `exact`: as many fit in each order, for records that turn are of one size where the message is cut.
+        `exact`: as many fit in each order, for records that turn are of one size where the message is cut. If they are
+        not, nothing is to be sent.
         """
         body = reply.body(query)
         start = HEADER_SIZE + len(query.question)
@@ -75,15 +78,20 @@ class Turns:
         self._ends: Sequence[int] | None = None
         self._ttls: Sequence[int] = ()
         self._ttl = self._step = 0
-        self.exact = True
+        cut = [range(*span) for span in reply.spans if span[0] <= self._shown < span[1]]
+        self.exact = all(len(set(map(len, pieces(body.octets, body.ends, span)))) == 1 for span in cut)
         if self._spans:
             self._take(body)
-            if self.next(octets[:2]) != octets:
-                self._step += 1  # else it has just been sent
 
     def __bool__(self) -> bool:
         """Tell whether any of what is shown turns: a message may have been cut before."""
         return bool(self._spans)
+
+    def follow(self, sent: bytes) -> None:
+        """Begin with another message than the one that was sent before."""
+        self._step = self._sendings
+        if self.next(sent[:2]) != sent:
+            self._step = self._sendings
 
     def next(self, ident: bytes) -> bytes:
         """Return the octets of one sending, with an ID."""
@@ -146,16 +154,18 @@ class Turns:
         ):
             begin, last = ends[first - 1], ends[stop - 1]
             starts = tuple(ends[place - 1] - begin for place in range(first, stop))
-            if stop > shown:
-                self.exact = starts == tuple(range(0, last - begin, starts[1]))
             starts = shared(starts * -(-self._sendings // len(starts)))
             runs.append(_Run(begin, last, starts, ends[min(stop, shown) - 1] - begin, end))
         return runs
 
 
-@lru_cache(SHARED)
 def shared(places: tuple[int, ...]) -> tuple[int, ...]:
-    """Return the same places for all whose records are of the same sizes."""
+    """Return the same places for all whose records are of the same sizes, unless they are very many."""
+    return _shared(places) if len(places) <= LONGEST_SHARED else places
+
+
+@lru_cache(SHARED)
+def _shared(places: tuple[int, ...]) -> tuple[int, ...]:
     return places
 
 

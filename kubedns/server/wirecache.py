@@ -126,9 +126,13 @@ class WireCache:
         known = key in shelf.entries
         if not known and not (((reply.answer and self._is_roomy()) or self._came_before(key)) and _plain(query)):
             return
-        turns = Turns(reply, query, octets) if reply.spans else None
-        if turns is not None and not (turns.exact and reply.is_movable(query)):
-            return
+        turns = None
+        if reply.spans:
+            if not reply.is_movable(query):
+                return
+            turns = Turns(reply, query, octets)
+            if not turns.exact:
+                return
         kept = self._open(Kept, shelf.entries, key)
         if known:
             self._leave(kept.group)
@@ -138,6 +142,8 @@ class WireCache:
         kept.until, kept.expires = lasting.until, reply.expires
         kept.group = self._join(keeping.exchanges(query, reply.rcode, len(octets)), reply.tallies)
         self._time(shelf, message, kept, kept.group)
+        if turns:
+            turns.follow(octets)  # what was timed was not sent
         self._close(kept)
 
     def _offer_below(  # noqa: PLR0913 - as offer()

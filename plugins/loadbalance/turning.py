@@ -175,8 +175,7 @@ class Turning(Reply):
         base, size = super().body(query), len(query.name)
         known = self._known.get(size)
         if known is None or known.base is not base:  # the zone's spelling may be this client's alone
-            known = self._look_at(base)
-            self._known.setdefault(size, known)
+            known = self._known[size] = self._look_at(base)
         places = self._drawn()
         if not known.movable:
             return self._composed(places, query)

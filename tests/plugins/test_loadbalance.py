@@ -108,6 +108,19 @@ def test_others_are_told_what_turns_and_whether_as_octets(
     assert not made.is_movable(query("another.l.test."))
 
 
+def test_a_zone_in_unusual_letters_says_nothing_of_others() -> None:
+    """Behind a question in such letters the whole name is compressed against, and else the suffix alone."""
+    zone = name("l.test.")
+    records = Reply([a(1), a(2)], validity=UNTIL_RELOAD, suffix=zone, zone=zone)
+    plugin = loadbalance.setup(directive("loadbalance"), BLOCK)
+    usual = query("m.l.test.")
+    unusual = query("m.L.test.")
+    made = run(plugin.resolve(usual, answering(records)))
+    for asked, movable in [(unusual, True), (usual, False), (unusual, True)]:
+        made.octets(asked)
+        assert made.is_movable(asked) == movable
+
+
 def test_the_shared_reply_stays_as_it_is() -> None:
     reply = Reply([a(1), a(2), a(3)], flags=AA, validity=UNTIL_RELOAD)
     asked = query("m.l.test.")

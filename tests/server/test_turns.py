@@ -113,6 +113,7 @@ def test_none_is_sent_twice_running(count: int) -> None:
     for _ in range(20):
         chain = made.octets(asked())
         turns = Turns(made, asked(), chain)
+        turns.follow(chain)
         octets = [chain, *(turns.next(chain[:2]) for _ in range(5 * SENDINGS))]
         assert all(one != other for one, other in pairwise(octets))
 
@@ -146,6 +147,19 @@ def test_exact_where_as_many_fit_in_each_order(records: Sequence[RR], *, exact: 
     made = turning(Reply(records, validity=UNTIL_RELOAD))
     assert Turns(made, asked(), made.octets(asked())).exact == exact
     assert Turns(made, asked(4096), made.octets(asked(4096))).exact
+
+
+FILLED = [txt(OWNER, "x" * size, 30) for size in (238, 194)]  # the room for an address or the other, not both
+
+
+@pytest.mark.parametrize(
+    "records",
+    [[*(aaaa(last) for last in range(20)), a(20)], [*FILLED, a(1), aaaa(2)]],
+    ids=["the smallest last", "the largest first"],
+)
+def test_exact_whatever_order_was_drawn(records: Sequence[RR]) -> None:
+    made = turning(Reply(records, validity=UNTIL_RELOAD))
+    assert not any(Turns(made, asked(), made.octets(asked())).exact for _ in range(200))
 
 
 def test_nothing_turns_that_is_not_shown() -> None:

@@ -202,6 +202,19 @@ def test_a_reply_that_turns_is_sent_in_one_order_after_another() -> None:
     assert kept.counted() == len(sent)
 
 
+@pytest.mark.parametrize("count", [2, 3])
+def test_the_first_that_is_given_is_not_what_the_client_before_was_sent(count: int) -> None:
+    for _ in range(30):
+        kept = Kept()
+        sent = kept.offer(datagram(), turning(*addresses(count)))
+        for _ in range(2):  # it is kept anew, as when its records have changed
+            given = kept.get(datagram())
+            assert given is not None
+            assert given != sent
+            sent = kept.offer(datagram(), turning(*addresses(count)))
+        assert kept.get(datagram()) != sent
+
+
 UNKEPT = {
     "composed for each": (
         [RR(wire("example.org."), RRType.MX, 1, 5, b"\0\1" + wire(f"mx{n}.test.")) for n in "ab"],
