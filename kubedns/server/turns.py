@@ -16,8 +16,9 @@ if TYPE_CHECKING:
     from kubedns.wire.query import Query
     from kubedns.wire.reply import Reply
 
-SENDINGS = 64  # of an order that was drawn, at the least, before another is
-TURNS, PLACE = 512, 36  # octets of memory, besides the records' own, and for each record
+SENDINGS = 64  # of an order that was drawn, or one less, before another is; more where it has more records
+MOST_CUT = 4  # times as many of its records as are shown turn where the message is cut
+TURNS, PLACE = 512, 72  # octets of memory, besides the records' own, and for each record
 SHARED = 1024  # sequences of places
 LONGEST_SHARED = 2 * SENDINGS  # of them: those of more records would take more memory than they save
 ONE_OCTET = 255  # the longest TTL whose other octets are zero
@@ -72,7 +73,7 @@ class Turns:
         self._reply, self._query = reply, query
         self._head = octets[2:start]
         self._tail = octets[start + (*body.ends, 0)[self._shown - 1] :]
-        self._spans = [span for span in reply.spans if span[0] < self._shown]
+        self._spans = [(first, self._stop(first, stop)) for first, stop in reply.spans if first < self._shown]
         most = max((stop - first for first, stop in self._spans), default=1)
         self._sendings = -(-SENDINGS // most) * most
         self._ends: Sequence[int] | None = None
@@ -82,6 +83,10 @@ class Turns:
         self.exact = all(len(set(map(len, pieces(body.octets, body.ends, span)))) == 1 for span in cut)
         if self._spans:
             self._take(body)
+
+    def _stop(self, first: int, stop: int) -> int:
+        """Of a run that is cut take some times what is shown: thousands would take more room than they are worth."""
+        return stop if stop <= self._shown else min(stop, first + MOST_CUT * (self._shown - first))
 
     def __bool__(self) -> bool:
         """Tell whether any of what is shown turns: a message may have been cut before."""
@@ -113,7 +118,7 @@ class Turns:
     @property
     def size(self) -> int:
         """Octets of memory."""
-        places = PLACE * len(self._ends or ())
+        places = PLACE * len(self._ttls)
         return TURNS + places + len(self._lead) + sum(len(run) + len(behind) for run, _, _, behind in self._runs)
 
     def _draw(self) -> None:

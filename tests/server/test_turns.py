@@ -107,6 +107,17 @@ def test_each_is_in_front_as_often_and_nothing_else_changes(reply: Reply, query:
     assert set(fronts) == set(records[first:stop])
 
 
+def test_of_thousands_that_are_cut_some_turn_until_others_are_drawn() -> None:
+    records = [address(OWNER, bytes((10, 0, n >> 8, n & 255)), 30) for n in range(4000)]
+    made = turning(Reply(records, validity=UNTIL_RELOAD))
+    chain = made.octets(asked())
+    turns = Turns(made, asked(), chain)
+    assert turns.size < 20_000
+    fronts = [read(turns.next(chain[:2]))[0] for _ in range(800)]
+    assert {len(answer) for answer in fronts} == {len(read(chain)[0])}
+    assert len({answer[0] for answer in fronts}) > 400
+
+
 @pytest.mark.parametrize("count", [2, 3, 60])
 def test_none_is_sent_twice_running(count: int) -> None:
     made = turning(Reply([a(last) for last in range(count)], validity=UNTIL_RELOAD))
