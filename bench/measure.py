@@ -149,7 +149,7 @@ def measure_class(kind: Kind, servers: Sequence[Server], asker: Asker, plan: Pla
     far_off = {name: runs for name, runs in row.runs.items() if name not in OURS and runs[0].microseconds > FAR_OFF}
     row.runs = far_off.copy()
     able = [server for server in able if server.name not in far_off]
-    for number in range(plan.rounds):
+    for number in range(plan.rounds + kind.more):
         asker.files.renew(kind, plan.seconds)
         for server in tuple(able):
             peer = server.name != ECHO and server.name not in OURS

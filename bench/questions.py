@@ -107,7 +107,10 @@ class Needs(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """A class of questions. `rcodes` are those that right answers have; `fresh`: every run needs names of its own."""
+    """A class of questions. `rcodes` are those that right answers have; `fresh`: every run needs names of its own.
+
+    `more` are further rounds: of many names some are asked for the first time in each of the first rounds.
+    """
 
     name: str
     about: str
@@ -116,6 +119,7 @@ class Kind:
     edns: bool = False
     fresh: bool = False
     tcp: bool = False
+    more: int = 0
     needs: Needs = Needs.RECORDS
 
 
@@ -131,7 +135,9 @@ KINDS = {
         ),
         Kind("ptr", "PTR of 100,000 different endpoints", ptr),
         Kind("pod", "A of pod names, the address in the name", pod, needs=Needs.PODS),
-        Kind("mix", "60 % Services, 30 % misses, 10 % headless and SRV", mix, frozenset({"NOERROR", "NXDOMAIN"})),
+        Kind(
+            "mix", "60 % Services, 30 % misses, 10 % headless and SRV", mix, frozenset({"NOERROR", "NXDOMAIN"}), more=1
+        ),
         Kind("forwarded-cached", "1,000 names elsewhere, kept by the cache", forwarded_cached, needs=Needs.UPSTREAM),
         Kind("forwarded", "names elsewhere, each asked upstream", forwarded, fresh=True, needs=Needs.UPSTREAM),
         Kind("tcp", "hot, over 20 kept TCP connections, 20 in flight", hot, tcp=True),

@@ -8,7 +8,7 @@ Rules of this file:
   Where TTLs that count down and an SOA's serial are all that changes, they are written over, each once a second at the
   most.
 - A query that comes once is not kept, only remembered by its hash: a flood of random names fills nothing. While half
-  of the room is free, a reply with an answer is kept at once.
+  of the room is free, the addresses of a name that is there are kept at once, and any other answer.
 - Of names below a parent that has none (the search path's misses) one entry answers all: only the parent is looked up.
   So it is with names made of an address, whose records a plugin's `siblings` make without the long way.
 - What is given is counted by group, of entries that count alike, and folded into counters when somebody looks.
@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from kubedns.server.entries import FIRST_LABEL, Alike, Denial, Group, Kept, tokens
 from kubedns.server.turns import Turns
+from kubedns.wire.compose import ADDRESSES
 from kubedns.wire.name import is_within
 from kubedns.wire.numbers import HEADER_SIZE
 from kubedns.wire.query import parse_query
@@ -115,7 +116,8 @@ class WireCache:
     def offer(self, shelf: Shelf, message: bytes, query: Query, reply: Reply, octets: bytes, keeping: Keeping) -> None:  # noqa: PLR0913
         """Keep a reply that holds beyond this query, if the same octets asked before.
 
-        One that has an answer is kept at once while there is much room: unlike misses, such names are not many.
+        One of a name that is there is kept at once while there is much room: unlike misses, such names are not many.
+        That it has no address of one family is asked as often as for that of the other.
         """
         lasting = reply.lasting
         if lasting.until == NEVER.until or len(message) > LONGEST_KEY or len(octets) > LARGEST_REPLY or self._ended:
@@ -124,7 +126,8 @@ class WireCache:
             return
         key = message[2:]
         known = key in shelf.entries
-        if not known and not (((reply.answer and self._is_roomy()) or self._came_before(key)) and _plain(query)):
+        there = reply.answer or (not reply.rcode and query.rrtype in ADDRESSES)
+        if not known and not (((there and self._is_roomy()) or self._came_before(key)) and _plain(query)):
             return
         turns = None
         if reply.spans:

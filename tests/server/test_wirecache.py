@@ -96,11 +96,18 @@ def answer(
 
 def test_kept_at_the_second_asking_and_given_with_each_client_s_id() -> None:
     kept = Kept()
-    octets = kept.offer(datagram(), Reply(validity=UNTIL_RELOAD))
+    octets = kept.offer(datagram(), Reply(rcode=Rcode.NXDOMAIN, validity=UNTIL_RELOAD))
     assert kept.get(datagram()) is None
-    kept.offer(datagram(), Reply(validity=UNTIL_RELOAD))
+    kept.offer(datagram(), Reply(rcode=Rcode.NXDOMAIN, validity=UNTIL_RELOAD))
     assert kept.get(datagram()) == octets
     assert kept.get(b"\xab\xcd" + datagram()[2:]) == b"\xab\xcd" + octets[2:]
+
+
+@pytest.mark.parametrize(("rrtype", "at_once"), [(RRType.A, True), (RRType.AAAA, True), (RRType.TXT, False)])
+def test_that_a_name_has_no_address_of_a_family_is_kept_at_once(rrtype: int, *, at_once: bool) -> None:
+    kept = Kept()
+    kept.offer(datagram(rrtype=rrtype), Reply(validity=UNTIL_RELOAD))
+    assert (kept.get(datagram(rrtype=rrtype)) is not None) == at_once
 
 
 def test_an_answer_is_kept_at_once_while_half_of_the_room_is_free() -> None:
