@@ -81,7 +81,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--parts", nargs="*", choices=PARTS, default=PARTS, help="of the benchmark (default: all)")
     parser.add_argument("--seconds", type=float, default=1.6, help="of each run at full load (default 1.6)")
     parser.add_argument("--rounds", type=int, default=3, help="of each class; the cheapest counts (default 3)")
-    parser.add_argument("--paced-seconds", type=float, default=2.0, help="of each run at a low rate (default 2)")
+    parser.add_argument("--paced-seconds", type=float, default=1.0, help="of each run at a low rate (default 1)")
     parser.add_argument("--no-peers", action="store_true", help="leave other servers out even where they are installed")
     parser.add_argument("--only", help="directives of the Corefile, with commas (default: all of kubeadm's)")
     parser.add_argument(

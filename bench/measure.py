@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 WARM_UP = 1.0  # seconds: answers are compiled, the processor is at its pace
 PEER_ROUNDS = 2
 RATE_ROUNDS = (
-    5  # what a wake-up costs varies by half from one moment to the next: by what else the caches were needed for
+    10  # what a wake-up costs varies by half from one moment to the next: by what else the caches were needed for
 )
 FAR_OFF = 150.0  # microseconds: a peer that costs more is not asked again for a closer look
 PEER_SHARE = 0.5  # of the seconds: there are many of them, and nobody judges them
@@ -149,13 +149,13 @@ def measure_class(kind: Kind, servers: Sequence[Server], asker: Asker, plan: Pla
     far_off = {name: runs for name, runs in row.runs.items() if name not in OURS and runs[0].microseconds > FAR_OFF}
     row.runs = far_off.copy()
     able = [server for server in able if server.name not in far_off]
-    for number in range(plan.rounds + kind.more):
+    for number in range(plan.rounds):
         asker.files.renew(kind, plan.seconds)
         for server in tuple(able):
             peer = server.name != ECHO and server.name not in OURS
             if peer and number >= PEER_ROUNDS:
                 continue
-            if not _try(row, server, asker, plan.seconds * (PEER_SHARE if peer else 1), say):
+            if not _try(row, server, asker, plan.seconds * (PEER_SHARE if peer else kind.times), say):
                 able.remove(server)
     return row
 

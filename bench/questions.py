@@ -109,7 +109,8 @@ class Needs(Enum):
 class Kind:
     """A class of questions. `rcodes` are those that right answers have; `fresh`: every run needs names of its own.
 
-    `more` are further rounds: of many names some are asked for the first time in each of the first rounds.
+    `times` as long is a run: while others have their turns entries of a cache run out that under a load without
+    pauses are asked for each second, and all their names come the long way at the beginning of the next run.
     """
 
     name: str
@@ -119,7 +120,7 @@ class Kind:
     edns: bool = False
     fresh: bool = False
     tcp: bool = False
-    more: int = 0
+    times: int = 1
     needs: Needs = Needs.RECORDS
 
 
@@ -136,7 +137,7 @@ KINDS = {
         Kind("ptr", "PTR of 100,000 different endpoints", ptr),
         Kind("pod", "A of pod names, the address in the name", pod, needs=Needs.PODS),
         Kind(
-            "mix", "60 % Services, 30 % misses, 10 % headless and SRV", mix, frozenset({"NOERROR", "NXDOMAIN"}), more=1
+            "mix", "60 % Services, 30 % misses, 10 % headless and SRV", mix, frozenset({"NOERROR", "NXDOMAIN"}), times=3
         ),
         Kind("forwarded-cached", "1,000 names elsewhere, kept by the cache", forwarded_cached, needs=Needs.UPSTREAM),
         Kind("forwarded", "names elsewhere, each asked upstream", forwarded, fresh=True, needs=Needs.UPSTREAM),
