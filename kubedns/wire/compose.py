@@ -13,7 +13,8 @@ from kubedns.wire.records import COMPRESSED_NAMES, RR, SRV_FIXED
 
 SRV, PTR = int(RRType.SRV), int(RRType.PTR)
 ADDRESSES = (int(RRType.A), int(RRType.AAAA))
-MOVABLE = {(b"\0\x01", 16), (b"\0\x1c", 28)}  # type, and the size behind a pointer: A and AAAA
+# Type, and octets of the whole record, its owner a pointer.
+MOVABLE = {(RRType.A.to_bytes(2, "big"), 16), (RRType.AAAA.to_bytes(2, "big"), 28)}
 AT_QUESTION = b"\xc0\x0c"  # a pointer to the question's name, which stands right behind the header
 QUESTION_FIXED = 4  # QTYPE and QCLASS
 LARGEST_POINTER = 0x3FFF
@@ -73,8 +74,7 @@ def pieces(octets: bytes, ends: Sequence[int], places: Sequence[int]) -> list[by
 
 def can_move(record: bytes) -> bool:
     """Tell whether a record is the same at each place: an address, its owner a pointer."""
-    kind = record[2:4], len(record)
-    return record[0] >= POINTER and kind in MOVABLE
+    return record[0] >= POINTER and (record[2:4], len(record)) in MOVABLE
 
 
 def cut(body: Body, room: int) -> Body:

@@ -62,8 +62,7 @@ def last_end(octets: bytes) -> int:
 
 def _records(octets: bytes) -> tuple[int, int]:
     """Return where the records of a message begin, and how many there are."""
-    answer, authority, additional = COUNTS.unpack_from(octets)
-    return _behind_name(octets, HEADER_SIZE) + 4, answer + authority + additional
+    return _behind_name(octets, HEADER_SIZE) + 4, sum(COUNTS.unpack_from(octets))
 
 
 def _places(octets: bytes, at: int, records: int) -> tuple[tuple[int, ...], int]:

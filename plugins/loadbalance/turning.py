@@ -1,7 +1,8 @@
 """Replies whose records come in another order each time.
 
 Addresses that are compressed to a pointer and fixed fields are octets that stand anywhere in their run: such a reply
-is composed once, and its records are then put together in each order that is wanted.
+is composed once, and its records are then put together in an order drawn for each sending. (Between one order and the
+next the wire cache sends the first with each record in front: kubedns.server.turns.)
 """
 
 from __future__ import annotations
@@ -11,9 +12,9 @@ from itertools import accumulate, pairwise
 from random import random
 from typing import TYPE_CHECKING, NamedTuple
 
-from kubedns.wire.compose import Body, can_move, compose, pieces
+from kubedns.wire.compose import MOVABLE, Body, can_move, compose, pieces
 from kubedns.wire.numbers import RRType
-from kubedns.wire.packed import RDATA_AT, TTL_AT
+from kubedns.wire.packed import TTL_AT
 from kubedns.wire.reply import Reply
 from kubedns.wire.validity import NEVER, Validity
 from kubedns.wire.walk import SHARED_RECORDS
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 CNAME, OTHER, ADDRESS, MX = range(4)
 RANKS = {int(RRType.CNAME): CNAME, int(RRType.A): ADDRESS, int(RRType.AAAA): ADDRESS, int(RRType.MX): MX}
 # Octets of an address's record, and those to its TTL, its owner being a pointer: where all are alike they can turn.
-EVEN = ({(RDATA_AT + 4, TTL_AT)}, {(RDATA_AT + 16, TTL_AT)})
+EVEN = [{(size, TTL_AT)} for _, size in MOVABLE]
 MOST_LAYOUTS = 1024  # whose spans are kept
 
 
