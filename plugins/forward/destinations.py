@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ipaddress
+import os
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -72,6 +73,8 @@ def read_destination(word: Word) -> Address | HostName | File:
     with contextlib.suppress(OSError, ValueError):
         if path.is_file():
             read_regular(str(path))
+            return File(path)
+        if path.samefile(os.devnull):  # what reading it ends at once; other devices may never end
             return File(path)
     if found is None or not NAME.fullmatch(host) or len(host) > LONGEST_NAME or host.rstrip(".").isdigit():
         text = f"not an IP address, file, or valid domain: {quote(word.text)}"

@@ -82,7 +82,8 @@ ERRORS = [
         "more than 15 TOs configured: 16",
         id="16 TOs",
     ),
-    pytest.param("forward . /dev/null", "2:11", 'not an IP address, file, or valid domain: "/dev/null"', id="device"),
+    pytest.param("forward . /dev/null", "2:11", "no valid upstream addresses found", id="nothing"),
+    pytest.param("forward . /dev/zero", "2:11", 'not an IP address, file, or valid domain: "/dev/zero"', id="device"),
     *(
         pytest.param(option(line), place, PARSING.format(3) + text, id=line)
         for line, place, text in [
