@@ -109,7 +109,10 @@ class Lingers(Protocol):
     """A plugin that puts the end of the process off, or is to know of it before queries are refused."""
 
     async def linger(self) -> None:
-        """Called once, when a signal ends the process; queries are answered until all plugins have returned."""
+        """Called once, when a signal ends the process; queries are answered until all plugins have returned.
+
+        One is called when the one before it has returned, in the order in which they were set up.
+        """
         ...
 
 

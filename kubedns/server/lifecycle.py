@@ -100,7 +100,7 @@ class Server:
         return failed
 
     async def linger(self) -> list[Exception]:
-        """Let every plugin linger, all at a time and each once, whatever number of signals come."""
+        """Let every plugin linger, one after the other and each once, whatever number of signals come."""
         self._stopping = True  # from here on no other configuration takes this one's place
         self.give_up()
         if self._lingering is None:

@@ -47,9 +47,12 @@ async def stop(parts: Iterable[Any]) -> list[Exception]:
 
 
 async def linger(parts: Iterable[Any]) -> list[Exception]:
-    """Let each part linger that does, all at a time; return the exceptions, logged."""
-    work = [_attempt("lingering", part, part.linger, None) for part in parts if isinstance(part, Lingers)]
-    return [error for failed in await asyncio.gather(*work) for error in failed]
+    """Let each part linger that does, one after the other; return the exceptions, logged."""
+    failed = []
+    for part in parts:
+        if isinstance(part, Lingers):
+            failed += await _attempt("lingering", part, part.linger, None)
+    return failed
 
 
 async def _attempt(

@@ -13,6 +13,7 @@ import pytest
 
 from kubedns.corefile.errors import CorefileError
 from kubedns.plugin.contract import ServerBlock, StartError
+from kubedns.server import parts
 from plugins import health
 from tests.end_to_end.client import ask, compose
 from tests.end_to_end.server import Ports, serving
@@ -59,7 +60,7 @@ def test_the_process_from_start_to_end(ports: Ports, tmp_path: Path) -> None:
         with pytest.raises(urllib.error.URLError, match="refused"):
             get(ready, "/ready")
         assert server.process.wait(10) == 0
-        assert 1 <= time.monotonic() - start < 5
+        assert 2 <= time.monotonic() - start < 6  # one lameduck time after the other
 
 
 def test_a_reload_keeps_the_listener_and_has_no_lameduck(ports: Ports, tmp_path: Path) -> None:
@@ -105,6 +106,20 @@ def test_lameduck(text: str, seconds: float, capsys: pytest.CaptureFixture[str])
     assert run(work()) == seconds
     said = f"[INFO] plugin/health: Going into lameduck mode for {text}\n" if seconds else ""
     assert capsys.readouterr().out == said
+
+
+def test_several_lameduck_times_follow_one_another(capsys: pytest.CaptureFixture[str]) -> None:
+    """As CoreDNS runs its shutdown hooks."""
+
+    async def work() -> tuple[list[Exception], float]:
+        before = asyncio.get_running_loop().time()
+        blocks = [health.setup(directive(f"health {{\nlameduck {text}\n}}"), BLOCK) for text in ("5s", "0", "2s")]
+        failed = await parts.linger(blocks)
+        return failed, asyncio.get_running_loop().time() - before
+
+    assert run(work()) == ([], 7)
+    said = [f"[INFO] plugin/health: Going into lameduck mode for {text}" for text in ("5s", "2s")]
+    assert capsys.readouterr().out.splitlines() == said
 
 
 async def watch(address: str, monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
