@@ -242,6 +242,8 @@ class Cache(Straight):
         if entry.key in shelf.entries:
             old = shelf.entries[entry.key]
             entry.renewal, entry.used = old.renewal, old.used
+            if old.renewal is not None:
+                old.renewal.replace()
             if self.options.stale.prefer_positive and entry.kind == SUCCESS and not entry.answers:
                 entry.previous = old if old.answers else old.previous
                 octets += entry.previous.size if entry.previous is not None else 0

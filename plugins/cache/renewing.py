@@ -93,6 +93,8 @@ class Renewing:
         task = asyncio.get_running_loop().create_task(self._renew(entry, asked, pass_on, listener))
         renewal = renewal_of(entry)
         renewal.task = task
+        renewal.follow()
+        entry.until = 0.0  # what was made ready before holds for up to a second, whatever comes of this
         self._tasks.add(task)
         task.add_done_callback(lambda done: self._ended(renewal, done))
         return task

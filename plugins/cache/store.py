@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING
 
+from kubedns.cluster.tokens import Token
 from kubedns.emptying import emptying
 from kubedns.metrics import Count
 from kubedns.slices import in_slices
@@ -19,7 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from kubedns.wire.reply import Reply
-    from kubedns.wire.validity import Serial, Token
+    from kubedns.wire.validity import Serial
+    from kubedns.wire.validity import Token as AnyToken
 
 OCTETS_EACH = 1024  # on the average, of records, keys and objects: what a shelf may hold is its entries times that
 OVERHEAD = 560  # octets of an entry's objects, as measured, without the records
@@ -29,14 +31,16 @@ PASSED_OVER = 64  # entries in use that may be passed over to find one to drop
 class Renewal:
     """How an entry is used and renewed: only those that are have one."""
 
-    __slots__ = ("failed", "given", "hits", "last", "seen", "task", "verifying")
+    __slots__ = ("failed", "given", "hits", "last", "replaced", "seen", "task", "verifying")
 
     def __init__(self) -> None:
         """`given` counts the hits that came without asking, `seen` those of them that `hits` has in it.
 
         `task` is under way in the background, `verifying` clients wait for their own; `failed` is when one did.
+        `replaced` is stale once the entry that a task was started for has given its place to another.
         """
         self.task: asyncio.Task[bool] | None = None
+        self.replaced: Token | None = None
         self.verifying = 0
         self.failed: float | None = None
         self.hits = 0
@@ -49,6 +53,17 @@ class Renewal:
         given, self.seen = self.given.value - self.seen, self.given.value
         self.hits = 1 if now - self.last > gap and not given else self.hits + given + 1
         self.last = now
+
+    def follow(self) -> None:
+        """Have what is given from now on hold no longer than the entry does."""
+        if self.replaced is None:
+            self.replaced = Token()
+
+    def replace(self) -> None:
+        """Say that another entry has its place."""
+        if self.replaced is not None:
+            self.replaced.stale = True
+            self.replaced = None
 
 
 class Entry:
@@ -95,7 +110,7 @@ class Entry:
         self.until = 0.0
         self.validity = NEVER
         self.serial: Serial | None = None
-        self.dated: Token = UNCHANGING
+        self.dated: AnyToken = UNCHANGING
         self.previous: Entry | None = None
         self.renewal: Renewal | None = None
         self.size = 0
@@ -107,10 +122,13 @@ class Entry:
 
     def lasting(self) -> Validity:
         """Return for how long it shows what it does, once that is the serial as it is now."""
+        tokens: tuple[AnyToken, ...] = self.validity.tokens
+        if self.renewal is not None and self.renewal.replaced is not None:
+            tokens = (*tokens, self.renewal.replaced)
         if self.serial is None:
-            return Validity(self.until, self.validity.tokens)
+            return Validity(self.until, tokens)
         self.dated = self.serial.token
-        return Validity(self.until, (*self.validity.tokens, self.dated))
+        return Validity(self.until, (*tokens, self.dated))
 
     @property
     def untrue(self) -> bool:

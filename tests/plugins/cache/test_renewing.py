@@ -37,6 +37,29 @@ def test_17_prefetch() -> None:
     run(told())
 
 
+def test_what_is_renewed_is_given_at_once() -> None:
+    """Whoever keeps the octets of what was given before asks again; not so where nothing came of it."""
+
+    async def told() -> None:
+        caching = Caching(block("prefetch 2"), A.format(80))
+        await caching.reply()
+        await caching.reply(at=72.1)
+        caching.backend.says = A.format(60)
+        before = await caching.reply(at=72.2)
+        assert before.lasting.holds(1072.3)
+        await caching.settle()
+        assert caching.asked == 2
+        assert not before.lasting.holds(1072.3)
+        assert await caching.ttl(72.3) == 60
+        caching.backend.says = UNREACHABLE
+        before = await caching.reply(at=127)
+        await caching.settle()
+        assert caching.asked == 3
+        assert before.lasting.holds(1127.1)
+
+    run(told())
+
+
 def test_17_prefetch_of_the_shortest() -> None:
     async def told() -> None:
         caching = Caching(block("prefetch 1"), A.format(5))
