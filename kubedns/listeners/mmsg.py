@@ -12,6 +12,7 @@ import socket
 from array import array
 from itertools import accumulate
 from struct import Struct
+from typing import Any
 
 from kubedns import libc
 from kubedns.libc import BATCH, DONTWAIT
@@ -104,6 +105,7 @@ class Receiver:
         self._peers.cast("I")[layout.size // 4 - 1 :: layout.size // 4] = memoryview(port)
         self._first_header = (ctypes.c_char * libc.HEADER_SIZE).from_buffer(buffers.headers.headers)
         self._fresh_header = self._first_header.raw
+        self._first_octets: Any = (ctypes.c_char * slot).from_buffer(buffers.octets)
         self._first_peer = (ctypes.c_char * layout.size).from_buffer(buffers.peers)
 
     def receive(self) -> tuple[list[bytes], list[bytes]]:
@@ -121,7 +123,7 @@ class Receiver:
             self._interfaces[:count] = self._any_interface[:count]
         # The kernel has written the sizes that it used over those that it may use.
         if count == 1:  # by far the most at low rates, where views of one element each are a third of the cost
-            datagram = self._octets[: self._lengths[0]].tobytes()
+            datagram = self._first_octets[: self._lengths[0]]
             self._first_header.raw = self._fresh_header
             return [datagram], [self._first_peer.raw]
         lengths = self._lengths[:count].tolist()
@@ -153,33 +155,40 @@ class Sender:
 
     def send(self, replies: list[bytes], peers: list[bytes]) -> None:
         """Send each reply to its peer, at most BATCH of them."""
+        count = len(replies)
+        if count == 1:
+            self.send_one(replies[0], peers[0])
+            return
         octets = b"".join(replies)
-        count, size = len(replies), len(octets)
-        if size > SEND_BUFFER:
-            self._send_halves(replies, peers)
+        if len(octets) > SEND_BUFFER:
+            self.send(replies[: count // 2], peers[: count // 2])
+            self.send(replies[count // 2 :], peers[count // 2 :])
             return
         self._octets.raw = octets
         self._peers.raw = b"".join(peers)
-        if count == 1:  # the first always begins where it is
-            self._lengths[0] = size
-        else:
-            lengths = array("L", map(len, replies))
-            bases = array("L", accumulate(lengths, initial=self._buffers.start))
-            self._bases[:count] = memoryview(bases)[:count]
-            self._lengths[:count] = memoryview(lengths)
+        lengths = array("L", map(len, replies))
+        bases = array("L", accumulate(lengths, initial=self._buffers.start))
+        self._bases[:count] = memoryview(bases)[:count]
+        self._lengths[:count] = memoryview(lengths)
         sent = libc.sendmmsg(self._fd, self._headers_at, count, DONTWAIT)
         if sent == count:
             self._counters.sent += count
         else:
             self._send_rest(sent, count)
 
-    def _send_halves(self, replies: list[bytes], peers: list[bytes]) -> None:
-        if len(replies) == 1:
+    def send_one(self, reply: bytes, peer: bytes) -> None:
+        """Do as send(), without what is needed to send many."""
+        if len(reply) > SEND_BUFFER:
             self._counters.too_large += 1
             return
-        half = len(replies) // 2
-        self.send(replies[:half], peers[:half])
-        self.send(replies[half:], peers[half:])
+        self._octets.raw = reply  # the first always begins where it is
+        self._peers.raw = peer
+        self._lengths[0] = len(reply)
+        sent = libc.sendmmsg(self._fd, self._headers_at, 1, DONTWAIT)
+        if sent == 1:
+            self._counters.sent += 1
+        else:
+            self._send_rest(sent, 1)
 
     def _send_rest(self, sent: int, count: int) -> None:
         """Go on after a datagram that the kernel refused: an error is that one's alone, and told on the next call."""

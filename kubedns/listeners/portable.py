@@ -75,17 +75,20 @@ class PortableSender:
 
     def send(self, replies: list[bytes], peers: list[bytes]) -> None:
         for reply, peer in zip(replies, peers, strict=True):
-            try:
-                self._send_one(reply, peer)
-            except OSError as error:
-                if error.errno == errno.EMSGSIZE:
-                    self._counters.too_large += 1
-                else:
-                    self._counters.dropped += 1
-            else:
-                self._counters.sent += 1
+            self.send_one(reply, peer)
 
-    def _send_one(self, reply: bytes, peer: bytes) -> None:
+    def send_one(self, reply: bytes, peer: bytes) -> None:
+        try:
+            self._send(reply, peer)
+        except OSError as error:
+            if error.errno == errno.EMSGSIZE:
+                self._counters.too_large += 1
+            else:
+                self._counters.dropped += 1
+        else:
+            self._counters.sent += 1
+
+    def _send(self, reply: bytes, peer: bytes) -> None:
         address: tuple[str, int] | tuple[str, int, int, int]
         if self._six:
             _, port, _, host, scope, *_, destination, interface, _ = IPV6.struct.unpack(peer)

@@ -4,10 +4,14 @@ import contextlib
 import errno
 import os
 import socket
+from collections.abc import Iterator
 
+ALL_IPV4, ALL_IPV6 = "0.0.0.0", "::"  # noqa: S104 - what a server block without `bind` asks for
+MAPPED = "::ffff:"  # before an IPv4 address: the same for a socket of IPv6 (RFC 4291 §2.5.5.2)
 BUFFER_SIZE = 4 << 20  # octets asked for; the kernel gives at most net.core.rmem_max and wmem_max
 BACKLOG = 4096  # connections that wait to be accepted; the kernel gives at most net.core.somaxconn
 
+_NO_SUCH_FAMILY = (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL, errno.EPROTONOSUPPORT)
 _REASONS = {
     errno.EADDRNOTAVAIL: "cannot assign requested address",
     errno.EADDRINUSE: "address already in use",
@@ -36,46 +40,56 @@ def address_text(host: str, port: int) -> str:
 def open_tcp(host: str, port: int) -> socket.socket:
     """Return a listening socket; ListenError where there is none to be had.
 
-    `host` is IPv4, or IPv6 with or without %scope; "" means all addresses of both, by one socket where the system can.
+    `host` is IPv4, or IPv6 with or without %scope. "" means all addresses of both, "::" too: by one socket.
     """
-    return _open(socket.SOCK_STREAM, host, port)
+    with _worded(socket.SOCK_STREAM, host, port):
+        try:
+            return _bind(socket.SOCK_STREAM, host or ALL_IPV6, port, both=True)
+        except OSError as error:
+            if host or error.errno not in _NO_SUCH_FAMILY:
+                raise
+            return _bind(socket.SOCK_STREAM, ALL_IPV4, port)
 
 
-def open_udp(host: str, port: int) -> socket.socket:
-    """Return a bound socket with large buffers; as open_tcp otherwise."""
-    return _open(socket.SOCK_DGRAM, host, port)
+def open_udp(host: str, port: int) -> tuple[socket.socket, ...]:
+    """Return a bound socket with large buffers, one of each family for all addresses; as open_tcp otherwise."""
+    with _worded(socket.SOCK_DGRAM, host, port), contextlib.ExitStack() as undo:
+        if host not in ("", ALL_IPV6):
+            return (_bind(socket.SOCK_DGRAM, host, port),)
+        found: list[socket.socket] = []
+        for address in (ALL_IPV6, ALL_IPV4):
+            try:
+                sock = undo.enter_context(_bind(socket.SOCK_DGRAM, address, port))
+            except OSError as error:
+                if error.errno not in _NO_SUCH_FAMILY or address in (host, ALL_IPV4):
+                    raise
+            else:
+                found.append(sock)
+                port = sock.getsockname()[1]
+        undo.pop_all()
+        return tuple(found)
 
 
-def open_pair(host: str, port: int) -> tuple[socket.socket, socket.socket]:
-    """Return sockets for TCP and UDP, opened in this order, as CoreDNS does, so that errors come in its order."""
+def open_sockets(host: str, port: int) -> tuple[socket.socket, ...]:
+    """Return the sockets for TCP and UDP, opened in this order, as CoreDNS does, so that errors come in its order."""
     tcp = open_tcp(host, port)
     try:
-        return tcp, open_udp(host, port)
+        return tcp, *open_udp(host, port)
     except OSError:
         tcp.close()
         raise
 
 
-def _open(kind: socket.SocketKind, host: str, port: int) -> socket.socket:
-    try:
-        if host:
-            return _bind(kind, host, port)
-        try:
-            return _bind(kind, "::", port)
-        except OSError as error:
-            if error.errno not in (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL, errno.EPROTONOSUPPORT):
-                raise
-            return _bind(kind, "0.0.0.0", port)  # noqa: S104 - IPv6 is off: all addresses were asked for
-    except OSError as error:
-        raise _listen_error(kind, host, port, error) from error
-
-
-def _bind(kind: socket.SocketKind, host: str, port: int) -> socket.socket:
+def _bind(kind: socket.SocketKind, host: str, port: int, *, both: bool = False) -> socket.socket:
+    """Return a bound socket; with `both` one of IPv6 that takes IPv4 as well."""
     family, _, _, _, address = socket.getaddrinfo(host, port, type=kind, flags=socket.AI_NUMERICHOST)[0]
+    text = str(address[0])
+    if text.startswith(MAPPED) and "." in text:
+        return _bind(kind, text.removeprefix(MAPPED), port)
     with contextlib.ExitStack() as undo:
         sock = undo.enter_context(socket.socket(family, kind))
         if family == socket.AF_INET6:
-            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, not both)
         if kind == socket.SOCK_STREAM:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         else:
@@ -90,6 +104,14 @@ def _bind(kind: socket.SocketKind, host: str, port: int) -> socket.socket:
         sock.settimeout(0)
         undo.pop_all()
         return sock
+
+
+@contextlib.contextmanager
+def _worded(kind: socket.SocketKind, host: str, port: int) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise _listen_error(kind, host, port, error) from error
 
 
 def _listen_error(kind: socket.SocketKind, host: str, port: int, error: OSError) -> ListenError:

@@ -1,10 +1,14 @@
-"""UDP: datagrams in batches, each reply from the address that was asked."""
+"""UDP: datagrams in batches, each reply from the address that was asked.
+
+All addresses of a port are two sockets, one of each family: by one for both, a query over IPv4 takes the kernel longer,
+and has to be told from others here.
+"""
 
 import asyncio
 import socket
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from kubedns.libc import BATCH
@@ -19,8 +23,6 @@ BATCHES_A_WAKE_UP = 4  # then TCP and timers have their turn
 MOST_LAST = 64  # such wake-ups until a socket that is drained is closed
 MOST_PENDING = 4_000  # queries that wait for a reply: some 25 KiB each, with all that a long chain keeps meanwhile
 
-MAPPED = b"\0\0\0\0\0\0\0\0\0\0\xff\xff"  # ::ffff:0:0/96, IPv4 over a dual-stack socket (RFC 4291 §2.5.5.2)
-
 
 class _Receives(Protocol):
     def receive(self) -> tuple[list[bytes], list[bytes]]: ...
@@ -28,6 +30,8 @@ class _Receives(Protocol):
 
 class _Sends(Protocol):
     def send(self, replies: list[bytes], peers: list[bytes]) -> None: ...
+
+    def send_one(self, reply: bytes, peer: bytes) -> None: ...
 
 
 class UdpClient:
@@ -41,7 +45,7 @@ class UdpClient:
 
     @property
     def ipv6(self) -> bool:
-        return len(self.peer) == IPV6.size and not self.peer.startswith(MAPPED, 8)
+        return len(self.peer) == IPV6.size
 
     def remote(self) -> tuple[str, int]:
         if len(self.peer) == IPV4.size:
@@ -59,38 +63,71 @@ class UdpClient:
 
 
 def _text(host: bytes) -> str:
-    host = host.removeprefix(MAPPED)
     return socket.inet_ntop(socket.AF_INET if len(host) == 4 else socket.AF_INET6, host)  # noqa: PLR2004 - octets
 
 
+class _Socket:
+    """One of a listener's sockets, and the replies that leave it at the end of this turn of the loop."""
+
+    __slots__ = ("_late_peers", "_late_replies", "ipv6", "receive", "send", "send_one", "sock")
+
+    def __init__(self, sock: socket.socket, counters: UdpCounters, *, portable: bool) -> None:
+        sock.settimeout(0)
+        self.sock = sock
+        self.ipv6 = sock.family == socket.AF_INET6
+        receiver: _Receives
+        sender: _Sends
+        if portable or not usable(sock):
+            receiver, sender = PortableReceiver(sock, RECEIVE_SIZE, counters), PortableSender(sock, counters)
+        else:
+            receiver, sender = Receiver(sock, RECEIVE_SIZE, counters), Sender(sock, counters)
+        self.receive, self.send, self.send_one = receiver.receive, sender.send, sender.send_one
+        self._late_replies: list[bytes] = []
+        self._late_peers: list[bytes] = []
+
+    def send_late(self, reply: bytes, peer: bytes) -> None:
+        """Keep a reply for the end of this turn of the loop: what becomes ready together leaves together."""
+        if not self._late_replies:
+            asyncio.get_running_loop().call_soon(self.flush)
+        self._late_replies.append(reply)
+        self._late_peers.append(peer)
+
+    def flush(self) -> None:
+        """Send the late replies; where the socket is closed, drop them."""
+        replies, self._late_replies = self._late_replies, []
+        peers, self._late_peers = self._late_peers, []
+        if self.sock.fileno() < 0:
+            return
+        for i in range(0, len(replies), BATCH):
+            self.send(replies[i : i + BATCH], peers[i : i + BATCH])
+
+
 class UdpListener:
-    """Hands a bound socket's datagrams to `ready`, then to `answer`, and sends what they return.
+    """Hands the datagrams of an address's sockets to `ready`, then to `answer`, and sends what they return.
 
     Both may be set to others at any time; the queries that wait for the old one's replies still get them.
     """
 
     def __init__(
-        self, sock: socket.socket, answer: Answer, *, most_pending: int = MOST_PENDING, portable: bool = False
+        self,
+        socks: Sequence[socket.socket],
+        answer: Answer,
+        *,
+        most_pending: int = MOST_PENDING,
+        portable: bool = False,
     ) -> None:
-        """Take the socket, which stays open until close(). `portable`: do without recvmmsg even where it is."""
-        sock.settimeout(0)
-        self.sock = sock
-        self._both = sock.family == socket.AF_INET6  # families, or IPv6 alone
+        """Take the sockets, at most one of each family, which stay open until close().
+
+        `portable`: do without recvmmsg even where it is.
+        """
+        self.socks = socks
         self.answer = answer
         self.ready = ReadyReplies()
         self.counters = UdpCounters()
         self.most_pending = most_pending
+        self._sockets = [_Socket(sock, self.counters, portable=portable) for sock in socks]
+        self._by_peer = {(IPV6 if one.ipv6 else IPV4).size: one for one in self._sockets}  # by the octets of a peer
         self._peers: dict[Later, bytes] = {}  # whose replies are waited for
-        self._receiver: _Receives
-        self._sender: _Sends
-        if portable or not usable(sock):
-            self._receiver = PortableReceiver(sock, RECEIVE_SIZE, self.counters)
-            self._sender = PortableSender(sock, self.counters)
-        else:
-            self._receiver = Receiver(sock, RECEIVE_SIZE, self.counters)
-            self._sender = Sender(sock, self.counters)
-        self._late_replies: list[bytes] = []
-        self._late_peers: list[bytes] = []
         self._loop: asyncio.AbstractEventLoop | None = None
         self._idle: Callable[[], None] | None = None  # called when the last reply that was waited for is there
 
@@ -102,17 +139,19 @@ class UdpListener:
     def start(self) -> None:
         """Begin to read, in the running loop."""
         self._loop = asyncio.get_running_loop()
-        self._loop.add_reader(self.sock.fileno(), self._readable)
+        for one in self._sockets:
+            self._loop.add_reader(one.sock.fileno(), self._readable, one)
 
     def stop(self) -> None:
-        """Answer what the kernel already holds, then read no more. The socket stays open, and start() goes on."""
+        """Answer what the kernel already holds, then read no more. The sockets stay open, and start() goes on."""
         if self._loop is not None:
             self._read_rest()
-            self._loop.remove_reader(self.sock.fileno())
+            for one in self._sockets:
+                self._loop.remove_reader(one.sock.fileno())
             self._loop = None
 
     async def drain(self, seconds: float) -> bool:
-        """Answer all that comes until nothing waits for a reply, then close the socket; say whether it came to that.
+        """Answer all that comes until nothing waits for a reply, then close; say whether it came to that.
 
         What comes behind that is refused by the kernel, where it would be lost if it came and nobody read it.
         """
@@ -140,29 +179,31 @@ class UdpListener:
         return True
 
     def close(self) -> None:
-        """Close the socket. Replies that come later are dropped."""
+        """Close the sockets. Replies that come later are dropped."""
         self.stop()
-        self._flush()
-        self.sock.close()
+        for one in self._sockets:
+            one.flush()
+            one.sock.close()
 
     def _read_rest(self) -> None:
         """Read until the kernel holds nothing more, or as much as fills any buffer."""
         for _ in range(MOST_LAST):
             before = self.counters.received
-            self._readable()
+            for one in self._sockets:
+                self._readable(one)
             if self.counters.received == before:
                 return
 
-    def _readable(self) -> None:
-        receive, send, ask = self._receiver.receive, self._sender.send, self._ask
-        ipv4, ipv6 = self.ready
-        now = time.monotonic()
+    def _readable(self, one: _Socket) -> None:
+        ready, ask, now = self.ready[one.ipv6], self._ask, time.monotonic()
         for _ in range(BATCHES_A_WAKE_UP):
-            datagrams, peers = receive()
+            datagrams, peers = one.receive()
+            if len(datagrams) == 1:  # by far the most at low rates, where all that is for many costs as much again
+                self._answer_one(one, datagrams[0], peers[0], now)
+                return
             replies: list[bytes] = []
             answered: list[bytes] = []
             for datagram, peer in zip(datagrams, peers, strict=True):
-                ready = ipv6 if self._both and not peer.startswith(MAPPED, 8) else ipv4
                 try:
                     reply = ready(datagram, now) or ask(datagram, peer, now)
                 except Exception:  # noqa: BLE001 - the other datagrams are to have their replies
@@ -172,9 +213,18 @@ class UdpListener:
                     replies.append(reply)
                     answered.append(peer)
             if replies:
-                send(replies, answered)
+                one.send(replies, answered)
             if len(datagrams) < BATCH:
                 return
+
+    def _answer_one(self, one: _Socket, datagram: bytes, peer: bytes, now: float) -> None:
+        try:
+            reply = self.ready[one.ipv6](datagram, now) or self._ask(datagram, peer, now)
+        except Exception:  # noqa: BLE001 - as in _readable()
+            self._failed()
+        else:
+            if reply is not None:
+                one.send_one(reply, peer)
 
     def _ask(self, datagram: bytes, peer: bytes, now: float) -> bytes | None:
         """Return a reply that comes at once; one that has to be waited for leaves later."""
@@ -197,24 +247,12 @@ class UdpListener:
         reply.add_done_callback(self._late)
 
     def _late(self, later: Later) -> None:
-        """Keep a reply for the end of this turn of the loop: what becomes ready together leaves together."""
         peer = self._peers.pop(later)
         try:
             reply = later.result()
         except asyncio.CancelledError:
             reply = None
         if reply is not None:
-            if not self._late_replies:
-                asyncio.get_running_loop().call_soon(self._flush)
-            self._late_replies.append(reply)
-            self._late_peers.append(peer)
+            self._by_peer[len(peer)].send_late(reply, peer)
         if self._idle is not None and not self._peers:
             self._idle()  # after the flush
-
-    def _flush(self) -> None:
-        replies, self._late_replies = self._late_replies, []
-        peers, self._late_peers = self._late_peers, []
-        if self.sock.fileno() < 0:
-            return
-        for i in range(0, len(replies), BATCH):
-            self._sender.send(replies[i : i + BATCH], peers[i : i + BATCH])

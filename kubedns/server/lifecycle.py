@@ -8,7 +8,7 @@ import gc
 from typing import TYPE_CHECKING, Any
 
 from kubedns import log, metrics
-from kubedns.listeners.sockets import open_pair
+from kubedns.listeners.sockets import open_sockets
 from kubedns.listeners.tcp import ConnectionLimit, TcpListener
 from kubedns.listeners.udp import UdpListener
 from kubedns.plugin.contract import Begins, Observes, Relays, Role, StartError, Starts
@@ -139,7 +139,7 @@ class Server:
                     started.append(part)
             for address in _answered_here(new).keys() - self._listeners.keys():
                 opened[address] = self._open(address)
-            own = {address: (tcp.sock, udp.sock) for address, (udp, tcp) in self._listeners.items()}
+            own = {address: (tcp.sock, *udp.socks) for address, (udp, tcp) in self._listeners.items()}
             await self._others.prepare(new, own)
         except BaseException:
             _close(opened.values())
@@ -231,7 +231,7 @@ class Server:
         _close(gone)
 
     def _open(self, address: Address) -> tuple[UdpListener, TcpListener]:
-        tcp, udp = self._others.sockets(address) or open_pair(address.host, address.port)
+        tcp, *udp = self._others.sockets(address) or open_sockets(address.host, address.port)
         return UdpListener(udp, _silence), TcpListener(tcp, _silence, limit=self._connections)
 
 

@@ -10,20 +10,20 @@ if TYPE_CHECKING:
 
     from kubedns.server.configuration import Address, Configuration
 
-    Pair = tuple[socket.socket, socket.socket]  # TCP, UDP
+    Bundle = tuple[socket.socket, ...]  # TCP's, then UDP's: one, or one of each family
 
 
 class Alone:
     """There are none: the way of a process that does all by itself."""
 
-    def sockets(self, _address: Address) -> Pair | None:
+    def sockets(self, _address: Address) -> Bundle | None:
         """Return bound sockets for an address, None for the Server to open some."""
         return None
 
     def follow(self, new: Configuration) -> None:
         """Get to know a configuration whose parts have not been started yet."""
 
-    async def prepare(self, new: Configuration, own: Mapping[Address, Pair]) -> None:
+    async def prepare(self, new: Configuration, own: Mapping[Address, Bundle]) -> None:
         """Return when all others can switch to a configuration; OSError or StartError where one can't.
 
         `own` are the sockets that this process listens to.

@@ -63,7 +63,8 @@ async def tcp(
 
 
 def port_of(listener: UdpListener | TcpListener) -> int:
-    port: int = listener.sock.getsockname()[1]
+    sock = listener.sock if isinstance(listener, TcpListener) else listener.socks[0]
+    port: int = sock.getsockname()[1]
     return port
 
 

@@ -1,5 +1,8 @@
 """Sockets as they are opened, and the errors in CoreDNS's words."""
 
+import contextlib
+import errno
+import gc
 import os
 import socket
 from collections.abc import Callable
@@ -7,14 +10,19 @@ from pathlib import Path
 
 import pytest
 
-from kubedns.listeners.sockets import ListenError, address_text, open_tcp, open_udp
+from kubedns.listeners.sockets import ALL_IPV4, ListenError, address_text, open_sockets, open_tcp, open_udp
 
-Open = Callable[[str, int], socket.socket]
+Open = Callable[[str, int], tuple[socket.socket, ...]]
+
+
+def open_only_tcp(host: str, port: int) -> tuple[socket.socket, ...]:
+    return (open_tcp(host, port),)
+
 
 BOTH = pytest.mark.parametrize(
     ("open_one", "kind", "failed"),
     [
-        pytest.param(open_tcp, socket.SOCK_STREAM, "Listen: listen tcp", id="tcp"),
+        pytest.param(open_only_tcp, socket.SOCK_STREAM, "Listen: listen tcp", id="tcp"),
         pytest.param(open_udp, socket.SOCK_DGRAM, "ListenPacket: listen udp", id="udp"),
     ],
 )
@@ -34,16 +42,68 @@ def test_addresses_as_text(host: str, port: int, text: str) -> None:
 
 
 @BOTH
-@pytest.mark.parametrize(("host", "bound"), [("", "::"), ("::", "::"), ("127.0.0.1", "127.0.0.1"), ("::1", "::1")])
-def test_a_socket_can_be_shared_by_several_processes(
-    open_one: Open, kind: socket.SocketKind, failed: str, host: str, bound: str
+@pytest.mark.parametrize(
+    ("host", "bound"),
+    [
+        ("", ["::", ALL_IPV4]),
+        ("::", ["::", ALL_IPV4]),
+        (ALL_IPV4, [ALL_IPV4]),
+        ("127.0.0.1", ["127.0.0.1"]),
+        ("::1", ["::1"]),
+        ("::ffff:127.0.0.1", ["127.0.0.1"]),
+    ],
+)
+def test_sockets_can_be_shared_by_several_processes(
+    open_one: Open, kind: socket.SocketKind, failed: str, host: str, bound: list[str]
 ) -> None:
     del failed
-    with open_one(host, 0) as first:
-        address = first.getsockname()
-        with open_one(host, address[1]) as second:
-            assert second.getsockname() == address
-            assert (address[0], second.type, second.getblocking()) == (bound, kind, False)
+    expected = bound[:1] if kind == socket.SOCK_STREAM else bound
+    with contextlib.ExitStack() as opened:
+        first = [opened.enter_context(sock) for sock in open_one(host, 0)]
+        port = first[0].getsockname()[1]
+        second = [opened.enter_context(sock) for sock in open_one(host, port)]
+        for socks in (first, second):
+            assert [sock.getsockname()[:2] for sock in socks] == [(address, port) for address in expected]
+            assert {(sock.type, sock.getblocking()) for sock in socks} == {(kind, False)}
+
+
+@pytest.mark.parametrize("host", ["", "::"])
+def test_all_addresses_are_one_socket_for_tcp_and_one_of_each_family_for_udp(host: str) -> None:
+    with contextlib.ExitStack() as opened:
+        tcp, *udp = (opened.enter_context(sock) for sock in open_sockets(host, 0))
+        assert not tcp.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY)
+        assert [sock.family for sock in udp] == [socket.AF_INET6, socket.AF_INET]
+        assert udp[0].getsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY)
+
+
+@BOTH
+@pytest.mark.parametrize("number", [errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL])
+def test_without_ipv6_all_addresses_are_those_of_ipv4(
+    open_one: Open, kind: socket.SocketKind, failed: str, number: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class WithoutIpv6(socket.socket):
+        def __init__(self, family: int, kind: int) -> None:
+            if family == socket.AF_INET6:
+                raise OSError(number, os.strerror(number))
+            super().__init__(family, kind)
+
+    monkeypatch.setattr(socket, "socket", WithoutIpv6)
+    [sock] = open_one("", 0)
+    with sock:
+        assert (sock.family, sock.type, sock.getsockname()[0]) == (socket.AF_INET, kind, ALL_IPV4)
+    with pytest.raises(ListenError, match=rf"^{failed} \[::\]:0: "):
+        open_one("::", 0)
+
+
+def test_one_socket_of_two_that_cannot_be_had_leaves_none_open() -> None:
+    """Of all addresses that of IPv4 is taken: the other is closed again, as a collected socket would warn."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
+        other.bind(("127.0.0.1", 0))
+        port = other.getsockname()[1]
+        with pytest.raises(ListenError) as caught:
+            open_udp("", port)
+        gc.collect()
+    assert str(caught.value) == f"ListenPacket: listen udp :{port}: bind: address already in use"
 
 
 @BOTH

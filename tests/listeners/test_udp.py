@@ -379,7 +379,6 @@ def test_draining_ends_at_its_deadline_and_a_reply_after_close_is_dropped(*, por
     [
         (socket.AF_INET, "10.1.2.3", "10.1.2.3"),
         (socket.AF_INET6, "2001:db8::1", "2001:db8::1"),
-        (socket.AF_INET6, "::ffff:10.1.2.3", "10.1.2.3"),
     ],
 )
 def test_a_client_is_decoded_from_its_peer(

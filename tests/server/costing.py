@@ -67,12 +67,12 @@ class CountedListener(UdpListener):
     counting = False
     instructions = 0
 
-    def _readable(self) -> None:
+    def _readable(self, one: Any) -> None:
         if self.counting:
             self.counting = False
-            self.instructions = count_instructions(super()._readable)
+            self.instructions = count_instructions(super()._readable, one)
         else:
-            super()._readable()
+            super()._readable(one)
 
 
 @contextmanager
@@ -176,7 +176,7 @@ async def serving(corefile: str, manifests: Path) -> AsyncIterator[Served]:
         await parts.start(part, configuration.plugins)
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
         client.setblocking(False)
-        client.connect(listener.sock.getsockname())
+        client.connect(listener.socks[0].getsockname())
         try:
             yield Served(listener, dispatcher, client)
         finally:

@@ -30,10 +30,10 @@ if TYPE_CHECKING:
 
 NAMES = 60  # of each class: a batch is read and sent at once
 ENDPOINTS = 18
-ALL_TURNS = 72  # times asked until another order is drawn: the least multiple of ENDPOINTS from SENDINGS on
+ALL_TURNS = 73  # times asked until another order is drawn: once to be compiled, then each record so often as SENDINGS
 FLOOD = 20_480  # more than is remembered of what came once
 TOGETHER = 1024  # messages between two turns of the loop
-ALONE = 312  # instructions of a wake-up for one ready reply: what counts at low rates
+ALONE = 262  # instructions of a wake-up for one ready reply: what counts at low rates
 ZONE = "cluster.local"
 COREFILE = """\
 .:53 {{
@@ -104,7 +104,8 @@ def pods() -> list[bytes]:
 class Case:
     """Questions asked so many times before they are counted: once to be compiled, twice to be kept.
 
-    `most` is instructions, `octets` what a query needs on the way and gives back.
+    `most` is instructions, and `least` tells that they are those of what is meant to be counted; `octets` are what a
+    query needs on the way and gives back.
     """
 
     messages: list[bytes]
@@ -112,14 +113,15 @@ class Case:
     most: int
     octets: int
     rcode: Rcode = Rcode.NOERROR
+    least: int = 0
 
 
 CASES = {
     "ready": Case(plain(), 1, 107, 183),
     "ready, in turning order": Case(headless(), 1, 154, 930),
     "ready, SRV with EDNS": Case(srv(), 1, 154, 3420),
-    "ready, another order drawn": Case(headless(), ALL_TURNS, 930, 3800),
-    "ready, another order of SRV with EDNS drawn": Case(srv(), ALL_TURNS, 1240, 8900),
+    "ready, another order drawn": Case(headless(), ALL_TURNS, 930, 3800, least=500),
+    "ready, another order of SRV with EDNS drawn": Case(srv(), ALL_TURNS, 1240, 8900, least=500),
     "first asked": Case(plain(), 0, 4830, 8990),
     "no such name": Case(missing(), 0, 182, 5850, Rcode.NXDOMAIN),
     "reverse": Case(reverse(), 1, 541, 1000),
@@ -146,7 +148,7 @@ def test_a_query_runs_no_more_instructions(case: Case, manifests: Path) -> None:
         async with asked_before(case.messages, case.before, manifests) as served:
             return await served.instructions(case.messages, case.rcode)
 
-    assert run(count()) <= case.most
+    assert case.least <= run(count()) <= case.most
 
 
 def test_a_query_that_comes_alone_runs_no_more_instructions(manifests: Path) -> None:

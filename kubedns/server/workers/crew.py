@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from prometheus_client.metrics_core import Metric
 
     from kubedns.server.configuration import Address, Configuration
-    from kubedns.server.others import Pair
+    from kubedns.server.others import Bundle
     from kubedns.server.workers.launch import Launch
     from kubedns.server.workers.sockets import Slot
 
@@ -82,7 +82,7 @@ class Crew(Alone):
 
     # As a Server has it
 
-    def sockets(self, address: Address) -> Pair | None:
+    def sockets(self, address: Address) -> Bundle | None:
         return self._pool.first(address)
 
     def follow(self, new: Configuration) -> None:
@@ -99,7 +99,7 @@ class Crew(Alone):
         followed = [self._nursery.follow(key, value) for key, value in relayed]
         self._kept = True not in followed
 
-    async def prepare(self, new: Configuration, own: Mapping[Address, Pair]) -> None:
+    async def prepare(self, new: Configuration, own: Mapping[Address, Bundle]) -> None:
         """Have a worker for each slot, and wait until all are ready."""
         generation = self._next = Generation(b"", [])
         if new.role is not Role.SUPERVISOR:
@@ -258,8 +258,8 @@ class Crew(Alone):
     async def _wait(self, generation: Generation, number: int, delay: float) -> None:
         """Wait before a worker is made; others have the queries if that will take long."""
         if (delay >= LONG or not self._nursery.ready) and self._next is None:
-            for address, pair in generation.slots[number].items():
-                self._pool.close(address, pair)
+            for address, bundle in generation.slots[number].items():
+                self._pool.close(address, bundle)
         await asyncio.sleep(delay)
 
     async def _end(self, member: Member, *, drain: bool) -> None:

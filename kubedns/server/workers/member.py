@@ -109,9 +109,9 @@ class Member:
         """Give it the sockets of a slot, but for those that it has, and what it is to do with them."""
         if self.state is not State.STARTING:
             self._begin()
-        for address, pair in slot.items():
-            if held.get(address) is not pair:
-                self.channel.send(Listen((address.transport, address.host, address.port)), *duplicated(pair))
+        for address, bundle in slot.items():
+            if held.get(address) is not bundle:
+                self.channel.send(Listen((address.transport, address.host, address.port)), *duplicated(bundle))
         self.channel.send(Configure(corefile, secret))
 
     def serve(self) -> None:

@@ -1,6 +1,6 @@
 """What the processes of a server tell each other: the supervisor, the zygote, and the workers.
 
-Open descriptors may travel beside a message: the channel of a Fork, the two sockets of a Listen.
+Open descriptors may travel beside a message: the channel of a Fork, the sockets of a Listen.
 """
 
 from __future__ import annotations

@@ -50,7 +50,7 @@ if TYPE_CHECKING:
 
     from kubedns.plugin.contract import Replica
     from kubedns.plugin.registry import Registry
-    from kubedns.server.others import Pair
+    from kubedns.server.others import Bundle
     from kubedns.server.workers.launch import Launch
 
 EXIT_ERROR = 1
@@ -98,7 +98,7 @@ class Worker(Alone):
         """Nothing is listened to yet."""
         self._job = job
         self._replicas = {number: replica for number, (_, replica) in job.replicas.items()}
-        self._sockets: dict[Address, Pair] = {}
+        self._sockets: dict[Address, Bundle] = {}
         self._server = Server(self)
         self._busy: set[asyncio.Task[None]] = set()
         self._attempt: Attempt  # the last
@@ -113,11 +113,11 @@ class Worker(Alone):
         log.output.leave = self._leave
         return await self._ended
 
-    def sockets(self, address: Address) -> Pair | None:
+    def sockets(self, address: Address) -> Bundle | None:
         """Return those that the supervisor has for this worker."""
         return self._sockets.pop(address)
 
-    async def prepare(self, new: Configuration, own: Mapping[Address, Pair]) -> None:
+    async def prepare(self, new: Configuration, own: Mapping[Address, Bundle]) -> None:
         """Say that this worker is ready, and wait until all are; StartError where it comes otherwise."""
         del new, own
         self._channel.send(Ready())
@@ -133,8 +133,8 @@ class Worker(Alone):
             case Forget():
                 self._replicas.pop(message.number, None)
             case Listen():
-                tcp, udp = (socket.socket(fileno=descriptor) for descriptor in descriptors)
-                self._sockets[Address(*message.address)] = tcp, udp
+                bundle = tuple(socket.socket(fileno=descriptor) for descriptor in descriptors)
+                self._sockets[Address(*message.address)] = bundle
             case Configure():
                 self._attempt = Attempt()
                 self._spawn(self._configure(message, self._attempt))
@@ -171,8 +171,8 @@ class Worker(Alone):
             self._replicas = kept
             self._job.replicas.clear()  # what is not used need not be held
             self._channel.send(Serving())
-        for pair in self._sockets.values():  # that it came not to
-            for sock in pair:
+        for bundle in self._sockets.values():  # that it came not to
+            for sock in bundle:
                 sock.close()
         self._sockets.clear()
         attempt.over.set()
