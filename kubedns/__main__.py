@@ -64,8 +64,11 @@ def run(arguments: list[str]) -> int:
     if flags.plugins:
         sys.stdout.write("".join(f"{name}\n" for name in sorted(registry.modules)))
         return 0
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(Process(flags, registry).live())
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            return runner.run(Process(flags, registry).live())
+    finally:
+        log.flush()
 
 
 def version_lines() -> str:

@@ -1,12 +1,17 @@
-"""Log lines: one each on standard output, `[LEVEL] text`, or a JSON object with `-log-format json`."""
+"""Log lines: one each on standard output, `[LEVEL] text`, or a JSON object with `-log-format json`.
+
+They are in order. Those that come with each query wait for one another until the end of the loop's turn, in which a
+batch of queries is answered: a write for each takes longer than all else that a line does.
+"""
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -14,18 +19,23 @@ if TYPE_CHECKING:
 
 EXIT_FATAL = 1
 LONGEST_LINE = 4096  # characters; a stranger's name in it can't make it longer
+MOST_AT_ONCE = 4096  # octets that a pipe takes whole, so that lines of several processes don't mix (PIPE_BUF, pipe(7))
+MOST_OCTETS = 4  # of a character
 
 
 @dataclass(slots=True)
 class _Output:
     """How lines are written, for the whole process: set by the command line and by the debug plugin.
 
-    `leave` ends the process at once with a status.
+    `leave` ends the process at once with a status. `waiting` are lines that are not written yet, `octets` how many they
+    have at the most.
     """
 
     debug: bool = False
     as_json: bool = False
     leave: Callable[[int], None] = os._exit
+    waiting: list[str] = field(default_factory=list)
+    octets: int = 0
 
 
 output = _Output()
@@ -61,17 +71,40 @@ class Log:
 
     def write(self, level: str, text: str) -> None:
         """Write one line; a full disk or a closed pipe must not stop the server."""
+        output.waiting.append(self._line(level, text))
+        flush()
+
+    def each(self, text: str) -> None:
+        """Log, as information, what comes with each query: a line in the next write."""
+        line = self._line("INFO", text)
+        octets = len(line) if line.isascii() else MOST_OCTETS * len(line)
+        if output.octets + octets > MOST_AT_ONCE:
+            flush()
+        if not output.waiting:
+            asyncio.get_running_loop().call_soon(flush)
+        output.waiting.append(line)
+        output.octets += octets
+
+    def _line(self, level: str, text: str) -> str:
         line = self.prefix + (text if len(text) <= LONGEST_LINE else text[:LONGEST_LINE] + "...")
-        if output.as_json:
-            stamp = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-            whole = json.dumps({"time": stamp, "level": level.lower(), "msg": line}, ensure_ascii=False)
-        else:
-            whole = f"[{level}] {line}"
-        try:
-            sys.stdout.write(whole + "\n")
-            sys.stdout.flush()
-        except (OSError, ValueError):
-            return
+        if not output.as_json:
+            return f"[{level}] {line}\n"
+        stamp = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+        return json.dumps({"time": stamp, "level": level.lower(), "msg": line}, ensure_ascii=False) + "\n"
+
+
+def flush() -> None:
+    """Write the lines that wait."""
+    if not output.waiting:
+        return
+    lines = "".join(output.waiting)
+    output.waiting.clear()
+    output.octets = 0
+    try:
+        sys.stdout.write(lines)
+        sys.stdout.flush()
+    except (OSError, ValueError):
+        return
 
 
 def plugin_log(name: str) -> Log:

@@ -17,6 +17,7 @@ LENGTHS = tuple(bytes((size,)) for size in range(MAXIMUM_LABEL + 1))  # the octe
 
 # What presentation form escapes by a backslash alone (RFC 1035 §5.1, and the set of CoreDNS's DNS library).
 SPECIAL = frozenset(b".\"\\;()@' ")
+ORDINARY = b"-_0123456789abcdefghijklmnopqrstuvwxyz"  # what names are made of, most often; there are others that stay
 
 
 def name(text: str) -> bytes:
@@ -74,7 +75,10 @@ def text(wire: bytes) -> str:
     r"""Return a wire name in presentation form, absolute; octets outside printable ASCII as \DDD."""
     if wire == ROOT:
         return "."
-    return "".join(label_text(label) + "." for label in labels(wire))
+    parts = labels(wire)
+    if not b"".join(parts).translate(None, ORDINARY):
+        return (b".".join(parts) + b".").decode("ascii")
+    return "".join(label_text(label) + "." for label in parts)
 
 
 def label_text(label: bytes) -> str:

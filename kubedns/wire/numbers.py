@@ -100,18 +100,12 @@ MAXIMUM_SIZE = 65535  # a length that TCP's two octets can tell (RFC 1035 §4.2.
 
 def type_text(rrtype: int) -> str:
     """Return a type's mnemonic, or TYPE12345 where we know none (RFC 3597 §5)."""
-    try:
-        return RRType(rrtype).name
-    except ValueError:
-        return OTHER_TYPES.get(rrtype, f"TYPE{rrtype}")
+    return TYPE_TEXTS.get(rrtype) or f"TYPE{rrtype}"
 
 
 def class_text(rrclass: int) -> str:
     """Return a class's mnemonic, or CLASS12345 (RFC 3597 §5)."""
-    try:
-        return RRClass(rrclass).name
-    except ValueError:
-        return f"CLASS{rrclass}"
+    return CLASS_TEXTS.get(rrclass) or f"CLASS{rrclass}"
 
 
 def rcode_text(rcode: int) -> str:
@@ -134,3 +128,5 @@ OTHER_TYPES = {
     61: "OPENPGPKEY", 62: "CSYNC", 63: "ZONEMD", 99: "SPF", 108: "EUI48", 109: "EUI64", 249: "TKEY", 253: "MAILB",
     254: "MAILA", 256: "URI",
 }  # fmt: skip
+TYPE_TEXTS = {**{int(rrtype): rrtype.name for rrtype in RRType}, **OTHER_TYPES}
+CLASS_TEXTS = {int(rrclass): rrclass.name for rrclass in RRClass}

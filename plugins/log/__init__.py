@@ -67,4 +67,4 @@ class QueryLog(Straight):
 
 def _write(rule: Rule, exchange: Exchange) -> None:
     if rule.classes is EVERY_CLASS or classify(exchange.query, exchange.reply, time.time()) in rule.classes:
-        server_log.info(rule.format.line(exchange))
+        server_log.each(rule.format.line(exchange))

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from kubedns.wire.query import Query
     from kubedns.wire.reply import Reply
 
-    Part = Callable[["Exchange"], str]
+    Part = Callable[["Exchange"], str | int]
 
 COMMON = (
     '{remote}:{port} - {>id} "{type} {class} {name} {proto} {size} {>do} {>bufsize}"'
@@ -32,10 +32,11 @@ OPT_FIXED, OPTION_FIXED = 11, 4  # octets of an OPT record, and of each option (
 class Exchange:
     """A query and what came of it; `started` is time.perf_counter_ns() when it came."""
 
-    __slots__ = ("query", "reply", "took")
+    __slots__ = ("query", "remote", "reply", "took")
 
     def __init__(self, query: Query, reply: Reply, started: int) -> None:
         self.query = query
+        self.remote = query.client.remote()
         self.reply = reply
         self.took = time.perf_counter_ns() - started
 
@@ -45,17 +46,19 @@ class Format:
 
     def __init__(self, spelled: str) -> None:
         """`{common}` and `{combined}` stand for those formats; unknown words in braces stay as they are."""
-        spelled = spelled.replace("{common}", COMMON).replace("{combined}", COMBINED)
-        self._parts = tuple(_part(piece) for piece in BRACES.split(spelled) if piece)
+        pieces = BRACES.split(spelled.replace("{common}", COMMON).replace("{combined}", COMBINED))
+        self._template = "".join("%s" if piece in PLACEHOLDERS else _literal(piece) for piece in pieces)
+        self._parts = tuple(PLACEHOLDERS[piece] for piece in pieces if piece in PLACEHOLDERS)
 
     def line(self, exchange: Exchange) -> str:
-        return "".join([part(exchange) for part in self._parts])
+        return self._template % tuple([part(exchange) for part in self._parts])
 
 
-def _part(piece: str) -> Part:
+def _literal(piece: str) -> str:
+    """Return a piece of a format that is the same in each line, as a piece of a template."""
     if piece.startswith("{/") and piece.endswith("}"):
-        return lambda _: "-"  # a metadata label: there is no plugin yet that sets any
-    return PLACEHOLDERS.get(piece) or (lambda _: piece)
+        return "-"  # a metadata label: there is no plugin yet that sets any
+    return piece.replace("%", "%%")
 
 
 def _flags(exchange: Exchange) -> str:
@@ -65,14 +68,14 @@ def _flags(exchange: Exchange) -> str:
     return ",".join([word for bit, word in FLAGS if flags & bit])
 
 
-def _reply_size(exchange: Exchange) -> str:
+def _reply_size(exchange: Exchange) -> int:
     """The whole reply uncompressed; its OPT record counts only where an upstream's or a plugin's is passed on."""
     reply = exchange.reply
     size = HEADER_SIZE + len(exchange.query.question)
     size += sum(len(rr.owner) + RR_FIXED + len(rr.rdata) for section in reply.sections for rr in section)
     if reply.edns is not None:
         size += OPT_FIXED + sum(OPTION_FIXED + len(data) for _, data in reply.edns.options)
-    return str(size)
+    return size
 
 
 def seconds(nanoseconds: int) -> str:
@@ -90,14 +93,14 @@ PLACEHOLDERS: dict[str, Part] = {
     "{class}": lambda exchange: class_text(exchange.query.rrclass),
     "{name}": lambda exchange: text(exchange.query.name),
     "{proto}": lambda exchange: exchange.query.client.transport,
-    "{remote}": lambda exchange: host(exchange.query.client.remote()[0]),
+    "{remote}": lambda exchange: host(exchange.remote[0]),
     "{local}": lambda exchange: host(exchange.query.client.local()[0]),
-    "{port}": lambda exchange: str(exchange.query.client.remote()[1]),
-    "{size}": lambda exchange: str(exchange.query.size),
-    "{>id}": lambda exchange: str(int.from_bytes(exchange.query.id, "big")),
-    "{>opcode}": lambda exchange: str(exchange.query.opcode),
+    "{port}": lambda exchange: exchange.remote[1],
+    "{size}": lambda exchange: exchange.query.size,
+    "{>id}": lambda exchange: int.from_bytes(exchange.query.id, "big"),
+    "{>opcode}": lambda exchange: exchange.query.opcode,
     "{>do}": lambda exchange: "true" if exchange.query.do else "false",
-    "{>bufsize}": lambda exchange: str(exchange.query.limit),
+    "{>bufsize}": lambda exchange: exchange.query.limit,
     "{rcode}": lambda exchange: rcode_text(exchange.reply.rcode),
     "{>rflags}": _flags,
     "{rsize}": _reply_size,

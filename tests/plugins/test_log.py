@@ -16,8 +16,10 @@ from kubedns.wire.records import RR, address, cname, ns, soa, txt
 from kubedns.wire.reply import Reply
 from plugins import log
 from plugins.log.classes import classify
-from plugins.log.formats import seconds
+from plugins.log.formats import COMMON as FORMAT
+from plugins.log.formats import Exchange, Format, seconds
 from tests.plugins.helpers import CLIENT, answering, ask, directive, failing, placed, query, run
+from tests.server.costing import count_instructions
 
 if TYPE_CHECKING:
     from kubedns.wire.query import Query
@@ -30,6 +32,7 @@ ALIAS = cname(OWNER, name("gone.example.org"), 60)
 SOA = soa(name("example.org"), OWNER, OWNER, 60, serial=1, times=(1, 2, 3, 4))
 NS = ns(name("example.org"), OWNER, 60)
 POSITIVE = Reply([ADDRESS], flags=RA)
+MOST_INSTRUCTIONS = 870
 
 
 def lines(
@@ -288,3 +291,10 @@ def test_refused(text: str, message: str, place: str) -> None:
     assert str(raised.value) == message
     assert placed(raised.value) == place
     assert raised.value.cure
+
+
+def test_what_a_line_costs() -> None:
+    """In instructions of bytecode, a tenth more than was counted."""
+    asked, made = query("Foo.Example.ORG."), Format(FORMAT)
+    made.line(Exchange(asked, POSITIVE, 0))
+    assert count_instructions(lambda: made.line(Exchange(asked, POSITIVE, 0))) < MOST_INSTRUCTIONS

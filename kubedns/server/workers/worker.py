@@ -68,8 +68,11 @@ class Job:
 
 def work(job: Job) -> int:
     """Answer queries until told to end; return the exit status."""
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(Worker(job).live())
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            return runner.run(Worker(job).live())
+    finally:
+        log.flush()
 
 
 class Attempt:
