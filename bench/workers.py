@@ -101,10 +101,11 @@ def measure(numbers: list[int], seconds: float, rounds: int) -> list[Figures]:
             servers.append(server)
             found.append(Figures(workers, started, shares(server)))
         for name in CLASSES:
+            length = seconds * KINDS[name].times
             for number in range(rounds + 1):
-                asker.files.renew(KINDS[name], seconds)
+                asker.files.renew(KINDS[name], length)
                 for one, server in zip(found, servers, strict=True):
-                    run = asker.full_load(server, KINDS[name], seconds)
+                    run = asker.full_load(server, KINDS[name], length)
                     if run.wrong:
                         raise BenchError(f"{server.name}: wrong replies ({name})")
                     if number:  # the first is to warm up
