@@ -6,6 +6,7 @@ import re
 import traceback
 from dataclasses import dataclass, field
 from inspect import iscoroutinefunction, isfunction, ismethod
+from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from kubedns.corefile.errors import CorefileError, CorefileErrors, Step
@@ -215,13 +216,18 @@ def _set_up(built: Sequence[_Built], setting: Setting, shared: Shared, errors: l
                 if role is setting.role:
                     role = _role([one], setting)
                 roles = _roles(result)
-                parts += [(value, _roles(value, roles)) for value in list(shared.kept.values())[before:]]
+                parts += [(value, _roles(value, roles)) for value in _newest(shared, len(shared.kept) - before)]
                 parts.append((result, roles))
             except CorefileError as error:
                 errors += error.prefixed(f"plugin/{name}: ").errors
             except Exception as error:  # noqa: BLE001 - a third party's plugin may raise anything
                 errors.append(_failed(name, directive, error, module))
     return parts
+
+
+def _newest(shared: Shared, count: int) -> list[Any]:
+    """Return so many values that are kept since last, in order."""
+    return list(islice(reversed(shared.kept.values()), count))[::-1]
 
 
 def _roles(part: Any, otherwise: frozenset[Role] | None = None) -> frozenset[Role]:

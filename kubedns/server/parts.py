@@ -17,7 +17,8 @@ MOST_STOPPING = 5.0  # seconds that a plugin has to stop
 
 def without(parts: Iterable[Any], others: Sequence[Any]) -> list[Any]:
     """Return the parts that are none of the others: it is objects that are compared."""
-    return [part for part in parts if not any(part is other for other in others)]
+    known = {id(other) for other in others}
+    return [part for part in parts if id(part) not in known]
 
 
 async def start(part: object, plugins: Iterable[tuple[str, Any]]) -> None:

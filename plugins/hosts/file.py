@@ -40,8 +40,7 @@ class HostsFile:
         self.modified = 0.0
         self.readings = 0
         self.last_reading = 0.0
-        self._tokens = [Token() for _ in range(GROUPS)]
-        self._missing = [Validity(NEVER.until, (token,)) for token in self._tokens]
+        self._missing: dict[int, tuple[Token, Validity]] = {}  # by group, once something was missing there
         self._zones = Zones((zone, zone) for zone in options.zones)
         self._reverse = options.reverse
         self._watch = FileWatch(options.path)
@@ -62,7 +61,11 @@ class HostsFile:
 
         `key` is a name (wire octets) or an address (packed). For one of so many it ends when the file gets another.
         """
-        return self._missing[crc32(key) % GROUPS]
+        group = crc32(key) % GROUPS
+        if group not in self._missing:
+            token = Token()
+            self._missing[group] = token, Validity(NEVER.until, (token,))
+        return self._missing[group][1]
 
     async def read(self) -> None:
         """Put a changed file's content in place of the old, at once; one that can't be read changes nothing."""
@@ -84,10 +87,9 @@ class HostsFile:
         self.table, before = table, self.token
         self.token = Token()
         before.stale = True
-        for group in gained:
-            self._tokens[group].stale = True
-            self._tokens[group] = token = Token()
-            self._missing[group] = Validity(NEVER.until, (token,))
+        for group in gained & self._missing.keys():
+            token, _ = self._missing.pop(group)
+            token.stale = True
         self.modified = state.st_mtime
         self.readings += 1
         self.last_reading = time.monotonic()

@@ -8,13 +8,30 @@ from typing import TYPE_CHECKING
 import pytest
 
 from kubedns.corefile.errors import CorefileErrors
+from kubedns.server import parts
 from tests.loading import load
+from tests.server.costing import count_instructions
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+    from typing import Any
 
 COREFILE = ".:53 {\n    mine\n    whoami\n}\n"
+
+BLOCK = """\
+z{0}.test:53 {{
+    errors
+    hosts /dev/null {{
+        192.0.2.1 a.z{0}.test
+        fallthrough
+    }}
+    kubernetes cluster.local
+    forward . 10.0.0.{0}
+    cache 30
+}}
+"""
+LINEAR = 1.05  # what is linear costs no more than this for each of so many more blocks
 
 MISTAKES = {
     "nothing": (
@@ -118,3 +135,29 @@ KUBEADM = """.:53 {
 def test_which_chains_agree_that_replies_are_given_again(more: str, kept: bool) -> None:  # noqa: FBT001
     [group] = load(KUBEADM.replace("    errors\n", f"    errors\n    {more}\n")).groups.values()
     assert [(one.cacheable, one.denials) for one in group.served] == [(kept, kept)]
+
+
+@pytest.mark.parametrize("again", [False, True], ids=["at the start", "at a reload"])
+def test_what_a_block_costs_is_the_same_however_many_there_are(*, again: bool) -> None:
+    """In instructions: nothing is answered while a configuration is made."""
+
+    def cost(count: int) -> int:
+        text = "".join(BLOCK.format(number) for number in range(1, count + 1))
+        previous: dict[Any, Any] = load(text).shared.kept
+        return count_instructions(lambda: load(text, previous=previous if again else None))
+
+    few, more, most = cost(10), cost(20), cost(40)
+    assert 0 < most - more < LINEAR * 2 * (more - few)
+
+
+def test_parts_that_leave_are_found_at_a_cost_for_each() -> None:
+    def cost(count: int) -> int:
+        ours, theirs = [object() for _ in range(count)], [object() for _ in range(count)]
+        found: list[object] = []
+        instructions = count_instructions(lambda: found.extend(parts.without([*ours, *theirs], theirs)))
+        assert found == ours
+        return instructions
+
+    cost(1)  # 3.13 counts a function's own instructions from its second call on
+    few, more, most = cost(100), cost(200), cost(400)
+    assert 0 < most - more < LINEAR * 2 * (more - few)
