@@ -37,21 +37,22 @@ def address_text(host: str, port: int) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
-def open_tcp(host: str, port: int) -> socket.socket:
+def open_tcp(host: str, port: int, *, ipv6_only: bool = False) -> socket.socket:
     """Return a listening socket; ListenError where there is none to be had.
 
-    `host` is IPv4, or IPv6 with or without %scope. "" means all addresses of both, "::" too: by one socket.
+    `host` is IPv4, or IPv6 with or without %scope. "" means all addresses of both, "::" too: by one socket. With
+    `ipv6_only` they mean all of IPv6, "" still those of IPv4 where there is no IPv6.
     """
     with _worded(socket.SOCK_STREAM, host, port):
         try:
-            return _bind(socket.SOCK_STREAM, host or ALL_IPV6, port, both=True)
+            return _bind(socket.SOCK_STREAM, host or ALL_IPV6, port, both=not ipv6_only)
         except OSError as error:
             if host or error.errno not in _NO_SUCH_FAMILY:
                 raise
             return _bind(socket.SOCK_STREAM, ALL_IPV4, port)
 
 
-def open_udp(host: str, port: int) -> tuple[socket.socket, ...]:
+def open_udp(host: str, port: int, *, ipv6_only: bool = False) -> tuple[socket.socket, ...]:
     """Return a bound socket with large buffers, one of each family for all addresses; as open_tcp otherwise."""
     with _worded(socket.SOCK_DGRAM, host, port), contextlib.ExitStack() as undo:
         if host not in ("", ALL_IPV6):
@@ -66,15 +67,17 @@ def open_udp(host: str, port: int) -> tuple[socket.socket, ...]:
             else:
                 found.append(sock)
                 port = sock.getsockname()[1]
+                if ipv6_only:
+                    break
         undo.pop_all()
         return tuple(found)
 
 
-def open_sockets(host: str, port: int) -> tuple[socket.socket, ...]:
+def open_sockets(host: str, port: int, *, ipv6_only: bool = False) -> tuple[socket.socket, ...]:
     """Return the sockets for TCP and UDP, opened in this order, as CoreDNS does, so that errors come in its order."""
-    tcp = open_tcp(host, port)
+    tcp = open_tcp(host, port, ipv6_only=ipv6_only)
     try:
-        return tcp, *open_udp(host, port)
+        return tcp, *open_udp(host, port, ipv6_only=ipv6_only)
     except OSError:
         tcp.close()
         raise

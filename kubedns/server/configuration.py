@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from kubedns.corefile.errors import CorefileError, CorefileErrors, Step
 from kubedns.corefile.keys import expand_keys
 from kubedns.corefile.overlap import Claim, check_overlaps
+from kubedns.listeners.sockets import ALL_IPV4, ALL_IPV6
 from kubedns.plugin.contract import (
     Begins,
     Lingers,
@@ -49,11 +50,16 @@ ANY_CLASS = frozenset({"chaos", "forward"})  # with one of these a listener take
 
 
 class Address(NamedTuple):
-    """Where to listen; host "" is every address of both families."""
+    """Where to listen; host "" is every address of both families, and "::" as well.
+
+    With `ipv6_only` those of IPv4 are left to another listener of this port, that of 0.0.0.0: the kernel would share
+    datagrams out between sockets that are bound alike (SO_REUSEPORT, socket(7)).
+    """
 
     transport: str
     host: str
     port: int
+    ipv6_only: bool = False
 
     def __str__(self) -> str:
         """As log lines name a listener: `dns://:53`."""
@@ -157,8 +163,10 @@ def configure(corefile: Corefile, setting: Setting, previous: Mapping[Any, Any])
         raise CorefileErrors(errors)
     groups: dict[Address, Group] = {}
     chains = {id(one): link_chain(one.links) for one in built}
+    ipv4_taken = {claim.key.port for claim, _ in claims if claim.address == ALL_IPV4}
     for claim, one in claims:
-        group = groups.setdefault(Address(claim.key.transport, claim.address, claim.key.port), Group())
+        ipv6_only = claim.address in ("", ALL_IPV6) and claim.key.port in ipv4_taken
+        group = groups.setdefault(Address(claim.key.transport, claim.address, claim.key.port, ipv6_only), Group())
         agreed = one.agree("cacheable"), one.agree("heeds_denials")
         group.served.append(Served(claim.key.zone, chains[id(one)], one.observers, *agreed))
         group.any_class |= not ANY_CLASS.isdisjoint(one.block.directives)

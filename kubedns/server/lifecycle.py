@@ -231,7 +231,9 @@ class Server:
         _close(gone)
 
     def _open(self, address: Address) -> tuple[UdpListener, TcpListener]:
-        tcp, *udp = self._others.sockets(address) or open_sockets(address.host, address.port)
+        tcp, *udp = self._others.sockets(address) or open_sockets(
+            address.host, address.port, ipv6_only=address.ipv6_only
+        )
         return UdpListener(udp, _silence), TcpListener(tcp, _silence, limit=self._connections)
 
 

@@ -76,6 +76,17 @@ def test_all_addresses_are_one_socket_for_tcp_and_one_of_each_family_for_udp(hos
         assert udp[0].getsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY)
 
 
+@pytest.mark.parametrize("host", ["", "::"])
+def test_all_addresses_of_ipv6_alone_leave_those_of_ipv4_to_others(host: str) -> None:
+    with contextlib.ExitStack() as opened:
+        socks = [opened.enter_context(sock) for sock in open_sockets(host, 0, ipv6_only=True)]
+        assert [sock.type for sock in socks] == [socket.SOCK_STREAM, socket.SOCK_DGRAM]
+        for sock in socks:
+            assert sock.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY)
+            with socket.socket(socket.AF_INET, sock.type) as other:
+                other.bind((ALL_IPV4, sock.getsockname()[1]))
+
+
 @BOTH
 @pytest.mark.parametrize("number", [errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL])
 def test_without_ipv6_all_addresses_are_those_of_ipv4(

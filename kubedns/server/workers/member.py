@@ -111,7 +111,7 @@ class Member:
             self._begin()
         for address, bundle in slot.items():
             if held.get(address) is not bundle:
-                self.channel.send(Listen((address.transport, address.host, address.port)), *duplicated(bundle))
+                self.channel.send(Listen(address), *duplicated(bundle))
         self.channel.send(Configure(corefile, secret))
 
     def serve(self) -> None:

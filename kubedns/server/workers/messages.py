@@ -73,9 +73,9 @@ class Forget(Message):
 
 
 class Listen(Message):
-    """The sockets beside this, TCP and UDP, are those of an address: transport, host, port."""
+    """The sockets beside this, TCP and UDP, are those of an address: transport, host, port, whether of IPv6 alone."""
 
-    address: tuple[str, str, int]
+    address: tuple[str, str, int, bool]
 
 
 class Configure(Message):

@@ -12,13 +12,15 @@ from typing import TYPE_CHECKING, Self
 
 import pytest
 
-from kubedns.listeners.sockets import ListenError
+from kubedns.listeners.sockets import ALL_IPV4, ListenError
 from kubedns.server.configuration import Address
 from kubedns.server.workers.sockets import Pool
 from tests.end_to_end.server import Ports
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from kubedns.server.workers.sockets import Slot
 
 HOST = "127.0.0.1"
 
@@ -148,43 +150,60 @@ def test_taking_sockets_away_loses_nothing(address: Address) -> None:
     pool.close_all()
 
 
-def test_nothing_comes_to_sockets_that_nobody_reads_yet(address: Address) -> None:
-    pool = Pool()
-    first = pool.open([address], 1, {})
+@pytest.mark.parametrize(
+    ("hosts", "to", "place"),
+    [
+        pytest.param([HOST], HOST, 1, id="one"),
+        pytest.param([""], "::1", 1, id="all, IPv6"),
+        pytest.param([""], HOST, 2, id="all, IPv4"),
+        pytest.param([ALL_IPV4, ""], HOST, 1, id="all of IPv4, beside all of IPv6"),
+    ],
+)
+def test_nothing_comes_to_sockets_that_nobody_reads_yet(
+    address: Address, hosts: list[str], to: str, place: int
+) -> None:
+    addresses = [address._replace(host=host, ipv6_only=ALL_IPV4 in hosts and not host) for host in hosts]
+    address, pool = addresses[0], Pool()
+
+    def came(slot: Slot) -> int:
+        return drained(slot[address][place])
+
+    first = pool.open(addresses, 1, {})
     pool.retain(first)
-    with Sender(address) as sender:
+    with Sender(to, address.port) as sender:
         sender.send(100)
-        assert drained(first[0][address][1]) == 100
-        three = pool.open([address], 3, {})
+        assert came(first[0]) == 100
+        three = pool.open(addresses, 3, {})
         sender.send(100)
-        assert [drained(slot[address][1]) for slot in three] == [100, 0, 0]
+        assert [came(slot) for slot in three] == [100, 0, 0]
         pool.close(address, three[1][address])  # the last takes its place, and is as idle as it was
         sender.send(100)
-        assert [drained(slot[address][1]) for slot in (three[0], three[2])] == [100, 0]
+        assert [came(slot) for slot in (three[0], three[2])] == [100, 0]
         pool.reopen(three[1])
         pool.activate(three[1])
         sender.send(200)
-        counts = [drained(slot[address][1]) for slot in three]
+        counts = [came(slot) for slot in three]
         assert counts[2] == 0
         assert min(counts[:2]) > 40
         assert sum(counts) == 200
         pool.retain(three)
         sender.send(300)
-        counts = [drained(slot[address][1]) for slot in three]
+        counts = [came(slot) for slot in three]
         assert min(counts) > 30
         assert sum(counts) == 300
         pool.drop(pool.retain(three[2:]))
         sender.send(50)
-        assert drained(three[2][address][1]) == 50
+        assert came(three[2]) == 50
     pool.close_all()
 
 
 class Sender:
     """Sends datagrams from many ports."""
 
-    def __init__(self, address: Address) -> None:
-        self._clients = [socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(50)]
-        self._address = address
+    def __init__(self, host: str, port: int) -> None:
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        self._clients = [socket.socket(family, socket.SOCK_DGRAM) for _ in range(50)]
+        self._address = host, port
 
     def __enter__(self) -> Self:
         return self
@@ -195,7 +214,7 @@ class Sender:
 
     def send(self, count: int) -> None:
         for number in range(count):
-            self._clients[number % 50].sendto(b"x", (HOST, self._address.port))
+            self._clients[number % 50].sendto(b"x", self._address)
 
 
 def drained(sock: socket.socket) -> int:

@@ -1,0 +1,49 @@
+"""Blocks of one port that are bound to different addresses."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from kubedns.listeners.sockets import ALL_IPV4
+from tests.end_to_end.client import ask, ask_tcp, compose
+from tests.end_to_end.server import Ports, serving
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+NOERROR, REFUSED = 0, 5
+CLIENTS = 24  # the kernel chooses by the client's port among sockets that are bound alike
+ANYWHERE = "a.test:{port} {{\n    {any}\n    {workers}\n    hosts /dev/null {{\n        192.0.2.1 a.test\n    }}\n}}\n"
+BOUND = "b.test:{port} {{\n    bind {bound}\n    hosts /dev/null {{\n        192.0.2.2 b.test\n    }}\n}}\n"
+
+
+def rcodes(port: int, host: str, name: str) -> set[int]:
+    """Return what clients are told over UDP and TCP, -1 for nothing."""
+    replies = [one(port, compose(name), host=host) for one in (ask, ask_tcp) for _ in range(CLIENTS)]
+    return {-1 if reply is None else reply[3] & 15 for reply in replies}
+
+
+@pytest.mark.parametrize("workers", ["", "multisocket 2"], ids=["alone", "workers"])
+@pytest.mark.parametrize("everywhere", ["", "bind ::"], ids=["unbound", "all"])
+@pytest.mark.parametrize(
+    ("bound", "there", "elsewhere"),
+    [(ALL_IPV4, "127.0.0.1", "::1"), ("127.0.0.1", "127.0.0.1", "127.0.0.2"), ("::1", "::1", "127.0.0.1")],
+)
+def test_queries_to_an_address_reach_the_block_that_is_bound_to_it(
+    bound: str, there: str, elsewhere: str, everywhere: str, workers: str, tmp_path: Path
+) -> None:
+    """From the start, and after reloads away from it and back; 0.0.0.0 is an address of its own."""
+    with Ports() as ports:
+        port = ports.take()
+        alone = ANYWHERE.format(port=port, any=everywhere, workers=workers)
+        both = alone + BOUND.format(port=port, bound=bound)
+        with serving(tmp_path, both) as server:
+            for corefile in (both, alone, both):
+                (tmp_path / "Corefile").write_text(corefile)
+                assert "complete" in server.reload()
+                told = (REFUSED, NOERROR) if corefile == both else (NOERROR, REFUSED)
+                assert [rcodes(port, there, name) for name in ("a.test", "b.test")] == [{rcode} for rcode in told]
+                assert [rcodes(port, elsewhere, name) for name in ("a.test", "b.test")] == [{NOERROR}, {REFUSED}]
+            assert server.end() == 0
