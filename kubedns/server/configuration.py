@@ -7,7 +7,7 @@ import traceback
 from dataclasses import dataclass, field
 from inspect import iscoroutinefunction, isfunction, ismethod
 from itertools import islice
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from kubedns.corefile.errors import CorefileError, CorefileErrors, Step
 from kubedns.corefile.keys import expand_keys
@@ -28,9 +28,10 @@ from kubedns.plugin.contract import (
 )
 from kubedns.server.chain import link_chain
 from kubedns.server.dispatch import Served
+from kubedns.slices import made_at_once
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Generator, Iterator, Mapping, Sequence
     from pathlib import Path
     from types import ModuleType
 
@@ -39,6 +40,8 @@ if TYPE_CHECKING:
     from kubedns.plugin.registry import Registry
 
     Parts = list[tuple[Any, frozenset[Role]]]  # in order, with the processes that each is for
+    Made = TypeVar("Made")
+    Making = Generator[None, None, Made]
 
 # RFC 1035 §2.3.1; the root and reverse zones need no warning.
 PREFERRED_SYNTAX = re.compile(
@@ -152,17 +155,25 @@ def configure(corefile: Corefile, setting: Setting, previous: Mapping[Any, Any])
 
     `previous` is what the configuration before this one kept to share.
     """
+    return made_at_once(configuring(corefile, setting, previous))
+
+
+def configuring(corefile: Corefile, setting: Setting, previous: Mapping[Any, Any]) -> Making[Configuration]:
+    """As configure(), a part of a block at each step."""
     errors: list[CorefileError] = list(corefile.errors)
-    built = _keyed(corefile.blocks, setting.default_port, errors)
+    built = yield from _keyed(corefile.blocks, setting.default_port, errors)
     shared = Shared(dict(previous))
-    parts = _set_up(built, setting, shared, errors)
+    parts = yield from _set_up(built, setting, shared, errors)
     role = _role(built, setting)
     claims = list(_claims(built))
     errors += check_overlaps([claim for claim, _ in claims])
     if errors:
         raise CorefileErrors(errors)
     groups: dict[Address, Group] = {}
-    chains = {id(one): link_chain(one.links) for one in built}
+    chains = {}
+    for one in built:
+        chains[id(one)] = link_chain(one.links)
+        yield
     ipv4_taken = {claim.key.port for claim, _ in claims if claim.address == ALL_IPV4}
     for claim, one in claims:
         ipv6_only = claim.address in ("", ALL_IPV6) and claim.key.port in ipv4_taken
@@ -170,6 +181,7 @@ def configure(corefile: Corefile, setting: Setting, previous: Mapping[Any, Any])
         agreed = one.agree("cacheable"), one.agree("heeds_denials")
         group.served.append(Served(claim.key.zone, chains[id(one)], one.observers, *agreed))
         group.any_class |= not ANY_CLASS.isdisjoint(one.block.directives)
+        yield
     plugins = [plugin for one in built for plugin in one.plugins]
     every = [settings for one in built for settings in one.settings]
     watching = [settings.watching for settings in every if settings.watching is not None]
@@ -188,9 +200,10 @@ def configure(corefile: Corefile, setting: Setting, previous: Mapping[Any, Any])
     )
 
 
-def _keyed(blocks: Sequence[Block], default_port: int, errors: list[CorefileError]) -> list[_Built]:
+def _keyed(blocks: Sequence[Block], default_port: int, errors: list[CorefileError]) -> Making[list[_Built]]:
     built = []
     for block in blocks:
+        yield
         keys: list[Key] = []
         for word in block.keys:
             try:
@@ -206,7 +219,7 @@ def _keyed(blocks: Sequence[Block], default_port: int, errors: list[CorefileErro
     return built
 
 
-def _set_up(built: Sequence[_Built], setting: Setting, shared: Shared, errors: list[CorefileError]) -> Parts:
+def _set_up(built: Sequence[_Built], setting: Setting, shared: Shared, errors: list[CorefileError]) -> Making[Parts]:
     """Set plugins up in their order and, inside that, block by block: so errors come in the order CoreDNS has."""
     parts: Parts = []
     role = setting.role  # as far as what is set up so far says
@@ -216,6 +229,7 @@ def _set_up(built: Sequence[_Built], setting: Setting, shared: Shared, errors: l
             directive = one.block.directives.get(name)
             if directive is None or module is None:
                 continue
+            yield
             before = len(shared.kept)
             try:
                 result = module.setup(directive, _server_block(one, setting, shared, role))

@@ -11,10 +11,11 @@ from kubedns.corefile.errors import CorefileError, CorefileErrors
 from kubedns.corefile.find import BUILT_IN, DEFAULT_NAME, FindError, Found, find_corefile
 from kubedns.corefile.find import STDIN as STDIN_PATH
 from kubedns.corefile.parse import parse
-from kubedns.server.configuration import Configuration, Setting, configure
+from kubedns.server.configuration import Configuration, Setting, configuring
+from kubedns.slices import made_at_once, made_in_slices
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Generator, Mapping
     from pathlib import Path
 
     from kubedns.corefile.values import Corefile
@@ -78,12 +79,19 @@ class Loader:
 
     def configure(self, loaded: Loaded, previous: Mapping[Any, Any]) -> Configuration:
         """Set up what was read; raises CorefileErrors. See configuration.configure for `previous`."""
+        return made_at_once(self._configuring(loaded, previous))
+
+    async def configure_in_slices(self, loaded: Loaded, previous: Mapping[Any, Any]) -> Configuration:
+        """As configure(), while queries are answered."""
+        return await made_in_slices(self._configuring(loaded, previous))
+
+    def _configuring(self, loaded: Loaded, previous: Mapping[Any, Any]) -> Generator[None, None, Configuration]:
         for warning in loaded.warnings:
             log.server_log.warning(warning)
         if loaded.empty:
             cure = "the configuration before this one goes on; to serve nothing, stop the server"
             raise CorefileErrors([CorefileError(f"{loaded.found.name}: no server block in it", None, cure)])
-        configuration = configure(loaded.corefile, self._setting, previous)
+        configuration = yield from configuring(loaded.corefile, self._setting, previous)
         self._built_in = loaded.found.built_in
         return configuration
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import re
+import sys
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import uvloop
 
-from kubedns import metrics
+from kubedns import metrics, slices
 from kubedns.plugin.registry import find_plugins
 from kubedns.server import reloading
 from kubedns.server.configuration import Setting
@@ -379,3 +380,37 @@ def test_a_file_is_taken_up_whole_though_it_is_written_slowly(begin: Begin) -> N
             assert [name for name, _ in one.server.configuration.plugins] == ["errors", "log", "whoami"]
 
     run(main())
+
+
+TURNS = """
+import asyncio
+AFTER = "debug"
+seen = []
+def setup(directive, block):
+    seen.append("set up")
+    asyncio.get_running_loop().call_soon(seen.append, "the loop's turn")
+    return Turns()
+class Turns:
+    async def start(self):
+        pass
+"""
+
+
+def test_queries_have_their_turn_between_two_plugins_that_are_set_up(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "plugins").mkdir()
+    (tmp_path / "plugins" / "turns.py").write_text(TURNS)
+
+    async def main() -> None:
+        async with running(tmp_path, capsys, monkeypatch, WITHOUT) as one:
+            text = WITHOUT.replace("whoami", "whoami\n    turns")
+            one.write(text + text.replace(".:0", "a.test:0") + text.replace(".:0", "b.test:0"))
+            await one.reloader.reload()
+            assert "[INFO] Reloading complete" in one.said()
+            seen = sys.modules["kubedns_dropped_in_turns"].seen
+            assert seen == ["set up", "the loop's turn"] * 3
+
+    monkeypatch.setattr(slices, "SLICE", 0.0)
+    run(main())
+    del sys.modules["kubedns_dropped_in_turns"]
