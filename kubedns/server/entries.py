@@ -16,12 +16,13 @@ if TYPE_CHECKING:
 
     from kubedns.plugin.contract import Exchanges
     from kubedns.wire.reply import Reply
-    from kubedns.wire.validity import Serial, Tally, Token
+    from kubedns.wire.validity import Anew, Serial, Tally, Token
 
     Home = dict[bytes, Any]  # where an entry is found by its key
 
 ENTRY = 256  # octets that an entry costs besides its key and its reply
 FIRST_LABEL = HEADER_SIZE + 1  # where a question's first label starts, behind its length
+QUESTION_AT = HEADER_SIZE - 2  # in all of a message but its ID
 QUESTION_FIXED = 4  # octets: type and class
 RECORD_FIXED = 12  # octets of a record before its data, its owner a pointer
 
@@ -56,12 +57,14 @@ class Kept:
     """
 
     __slots__ = (
+        "anew",
         "dated",
         "expires",
         "group",
         "home",
         "key",
         "octets",
+        "question",
         "serial",
         "token",
         "ttls",
@@ -74,6 +77,7 @@ class Kept:
         self.key = key
         self.home = home
         self.used = False
+        self.question = 0  # octets
         self.octets = b""
         self.ttls: Sequence[int] = ()  # where they stand, once that was looked for
         self.turns: Turns | None = None
@@ -82,14 +86,17 @@ class Kept:
         self.dated: Token = UNCHANGING
         self.until = 0.0
         self.expires = 0.0
+        self.anew: Anew | None = None
         self.group: Group
 
     def holds_on(self, now: float) -> bool:
         """Tell whether TTLs and the serial are all that has changed by now, and then show them as they are."""
-        if self.token.stale or now >= max(self.until, self.expires):
+        if self.token.stale:
             return False
         if now >= self.until:
-            left = ceil(self.expires - now)
+            left = self._left(now)
+            if not left:
+                return False
             if self.turns is None:
                 self.ttls = self.ttls or shared(ttl_places(b"\0\0" + self.octets))
                 self.octets = with_ttl(self.octets, self.ttls, left, -2)
@@ -100,6 +107,15 @@ class Kept:
             self.octets = with_serial(b"\0\0" + self.octets, self.serial.value)[2:]
             self.dated = self.serial.token
         return True
+
+    def _left(self, now: float) -> int:
+        """Return the seconds that TTLs have left, begun anew where they may; 0: the reply has run out."""
+        if now < self.expires:
+            return ceil(self.expires - now)
+        if self.anew is None:
+            return 0
+        self.expires = self.anew.begin(self.key[QUESTION_AT : QUESTION_AT + self.question], self.token, now)
+        return min(ceil(self.expires - now), self.anew.seconds) if self.expires else 0
 
     @property
     def size(self) -> int:

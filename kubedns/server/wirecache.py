@@ -139,10 +139,12 @@ class WireCache:
         kept = self._open(Kept, shelf.entries, key)
         if known:
             self._leave(kept.group)
-        kept.turns = turns or None
+        kept.turns, kept.question = turns or None, len(query.question)
         kept.octets, kept.ttls = b"" if kept.turns else octets[2:], ()
         kept.token, kept.serial, kept.dated = tokens(reply, octets)
         kept.until, kept.expires = lasting.until, reply.expires
+        question, anew = reply.anew or (b"", None)
+        kept.anew = anew if question == query.question else None  # a plugin may have asked for another name
         kept.group = self._join(keeping.exchanges(query, reply.rcode, len(octets)), reply.tallies)
         self._time(shelf, message, kept, kept.group)
         if turns:

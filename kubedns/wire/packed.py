@@ -166,7 +166,7 @@ class PackedReply(Reply):
         made.validity = self.validity if validity is None else validity
         made.denies = self.denies if denies is None else denies
         made.siblings = self.siblings
-        made.expires = self.expires
+        made.expires, made.anew = self.expires, self.anew
         made.serial = self.serial
         return made
 
@@ -286,7 +286,7 @@ def _made(  # noqa: PLR0913 - what each has of its own
     made.least = least
     made.rcode = rcode
     made.flags = flags
-    made.edns = made.suffix = made.siblings = made.serial = None
+    made.edns = made.suffix = made.siblings = made.serial = made.anew = None
     made.validity = NEVER
     made.zone = made.denies = b""
     made.tallies = ()

@@ -9,7 +9,7 @@ from kubedns.wire.edns import DO, ECHOED_FLAGS, Edns, echoed_options, opt_record
 from kubedns.wire.numbers import CD, HEADER_SIZE, OPCODE_MASK, QR, RD, TC, Rcode
 from kubedns.wire.query import Query
 from kubedns.wire.records import RR
-from kubedns.wire.validity import NEVER, Serial, Siblings, Tally, Validity
+from kubedns.wire.validity import NEVER, Anew, Serial, Siblings, Tally, Validity
 
 COPIED = OPCODE_MASK | RD | CD
 COPIED_NOTIFY = OPCODE_MASK  # RD and CD are a query's
@@ -28,8 +28,10 @@ class Reply:
     for the same type: nothing is there (RFC 8020). `siblings`, where it is not None, answers other names right below
     that parent, for the same type, with replies that differ from this one in their only record; that holds while the
     tokens of `lasting` do, whatever its `until`. `expires`, where it is not 0, is the moment (monotonic seconds) to
-    which all its TTLs, equal ones, count down: but for them it is the same reply until then. `serial`, where it is not
-    None, is what the last of its records, an SOA, has: with another value it is the same reply but for that number.
+    which all its TTLs, equal ones, count down: but for them it is the same reply until then, and for longer
+    where `anew`, if it is not None, lets them begin again: it has the question, in lower case, for which it may.
+    `serial`, where it is not None, is what the last of its records, an SOA, has: with another value it is the same
+    reply but for that number.
     """
 
     copied = COPIED  # of a query's flags, those that come back
@@ -38,6 +40,7 @@ class Reply:
         "_bodies",
         "_body",
         "_size",
+        "anew",
         "denies",
         "edns",
         "expires",
@@ -78,6 +81,7 @@ class Reply:
         self.denies = b""
         self.siblings: Siblings | None = None
         self.expires = 0.0
+        self.anew: tuple[bytes, Anew] | None = None
         self.serial: Serial | None = None
         self._bodies: dict[int, Body] | None = None if suffix is None else {}  # by the size of the question's name
         self._body: Body | None = None  # for the only name that it answers, of so many octets
@@ -164,7 +168,7 @@ class Reply:
         made.tallies = self.tallies
         made.denies = self.denies
         made.siblings = self.siblings
-        made.expires = self.expires
+        made.expires, made.anew = self.expires, self.anew
         made.serial = self.serial
         made._bodies, made._body, made._size = self._bodies, self._body, self._size  # noqa: SLF001 - of the same class
         return made

@@ -45,6 +45,22 @@ class Siblings(Protocol):
         """
 
 
+class Anew(Protocol):
+    """What lets TTLs that have come down to nothing begin again, for as long as asking would bring the same records."""
+
+    @property
+    def seconds(self) -> int:
+        """What they begin with."""
+
+    def begin(self, question: bytes, token: Token, now: float) -> float:
+        """Return the moment (monotonic seconds) to which they count down from `now` on; 0: somebody has to be asked.
+
+        `question` is that of the reply, wire octets, in lower case; `token` is not stale, and will be once the reply is
+        another. It is called for a query that is answered then, and counts what asking would have, less what the
+        reply's tallies do.
+        """
+
+
 class _Unchanging:
     stale = False
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import time
 from array import array
+from functools import lru_cache
+from math import inf
 from typing import TYPE_CHECKING
 
 from kubedns.plugin.straight import Straight, Suspends
@@ -16,11 +18,12 @@ from kubedns.wire.packed import pack
 from kubedns.wire.validity import NEVER
 from plugins.cache import counters
 from plugins.cache.aging import SLOTS, Aging
+from plugins.cache.anew import Anew
 from plugins.cache.judging import Verdict, judge
 from plugins.cache.listener import Listener
 from plugins.cache.options import SUCCESS, read_options
 from plugins.cache.renewing import Renewing
-from plugins.cache.store import Entry, Store, renewal_of
+from plugins.cache.store import OVERHEAD, UNKNOWN, Entry, Store, renewal_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,6 +34,7 @@ if TYPE_CHECKING:
     from kubedns.wire.reply import Reply
     from plugins.cache.options import Options
 
+MOST_ANEW = 1024  # kinds of replies that may begin anew: by number of records, TTL, and listener
 OCTETS_OF_RECORD = 32  # on the average, compressed
 KEY_FLAGS = (b"\0", b"\1", b"\2", b"\3")  # CD, and DO beside it
 
@@ -90,6 +94,7 @@ class Cache(Straight):
         self._by_place = {_place(listener.labels.server): listener for listener in self.listeners}
         self._renewing = Renewing(self)
         self._slots: array[float] | None = None
+        self._anew = lru_cache(MOST_ANEW)(Anew)
 
     def begin(self) -> None:
         """Show, as a metric, what this store holds."""
@@ -103,6 +108,7 @@ class Cache(Straight):
                 del counters.shown[listener.labels]
             await in_slices(listener.emptying())
         self._slots = None
+        self._anew.cache_clear()
         await in_slices(self.store.success.leaving(self), self.store.denial.leaving(self))
         await self._renewing.stop()
 
@@ -115,7 +121,7 @@ class Cache(Straight):
             self._miss(query)  # sooner, as this is what most of those that come so far are
             return None
         now = self.clock()
-        entry = self._find(key, now)
+        entry = self.find(key, now)
         if entry is None:
             self._miss(query)
             return None
@@ -123,6 +129,9 @@ class Cache(Straight):
             raise Suspends
         listener = self._listener(query)
         self._hit(entry, listener)
+        if entry.reply is UNKNOWN:
+            query.adds |= AD  # as for a miss
+            return None
         return self._ready(entry, query, listener, now)
 
     def after(self, query: Query, reply: Reply) -> Reply:
@@ -137,7 +146,7 @@ class Cache(Straight):
             reply = self.before(query)
         except Suspends:
             listener, now = self._listener(query), self.clock()
-            entry = self._find(_key(query), now)
+            entry = self.find(_key(query), now)
             if entry is not None:
                 self._hit(entry, listener)
                 if entry.remaining(now) <= 0:
@@ -172,7 +181,7 @@ class Cache(Straight):
         if kind is not None and self._may_keep(query, kind, seconds):
             entry = Entry(query.key or _key(query), kind, packed, now, seconds)
             entry.answers, entry.validity = answers, lasting
-            self._put(entry, packed.size, listener)
+            self.put(entry, packed.size, listener)
         flags = packed.flags & ~(CD if _wants_ad(query) else CD | AD)
         if packed.is_like(seconds, flags) and not query.flags & CD:
             return packed
@@ -181,8 +190,8 @@ class Cache(Straight):
     def fresh(self, query: Query, listener: Listener) -> Reply | None:
         """Return the reply of an entry that has not run out."""
         now = self.clock()
-        entry = self._find(_key(query), now)
-        if entry is None or entry.remaining(now) <= 0:
+        entry = self.find(_key(query), now)
+        if entry is None or entry.remaining(now) <= 0 or entry.reply is UNKNOWN:
             return None
         return self._ready(entry, query, listener, now)
 
@@ -201,21 +210,37 @@ class Cache(Straight):
         verdict = normal.verdict
         if verdict.kind is None or not self._may_keep(query, verdict.kind, verdict.seconds):
             return normal.reply
-        stored = listener.stored(query, reply, verdict.seconds, now)
+        key = _key(query)
+        begun = self._begun(key, verdict.kind, now)
+        stored = listener.stored(query, reply, verdict.seconds, now) if begun is None else begun
         siblings = self._siblings(query, reply, listener, verdict.seconds)
         if siblings is not None:
             stored = siblings.entered(query.name[: query.name[0] + 1], now)
-        entry = Entry(_key(query), verdict.kind, normal.first, stored, verdict.seconds)
+        entry = Entry(key, verdict.kind, normal.first, stored, verdict.seconds)
         entry.answers, entry.home = verdict.answers, self
         entry.validity, entry.serial = reply.undated
-        self._put(entry, sum(reply.counts) * OCTETS_OF_RECORD, listener)
+        self.put(entry, sum(reply.counts) * OCTETS_OF_RECORD, listener)
         if normal.first.flags != _flags(entry, query):
             return normal.first
-        if reply.denies or siblings is not None:
+        entry.recurs = self._recurs(entry, query, reply)
+        if begun is not None or reply.denies or siblings is not None:
             ready = self._ready(entry, query, listener, now)
             ready.denies, ready.siblings = reply.denies, siblings
             return ready
         return self._as_a_hit(entry, listener)
+
+    def _recurs(self, entry: Entry, query: Query, reply: Reply) -> bool:
+        """Tell whether an entry may begin anew by its key alone: its time and its counts are no other's.
+
+        Names in capitals have other answers now and then.
+        """
+        alone = query.question.startswith(query.name) and not reply.speaks_for and not reply.tallies
+        return alone and entry.validity.until == inf and entry.answers == (entry.kind == SUCCESS)
+
+    def _begun(self, key: bytes, kind: str, now: float) -> float | None:
+        """Return the moment at which an entry began anew, for a hit whose reply had to be asked for; else None."""
+        entry = self.store.shelf(kind).entries.get(key)
+        return entry.stored if entry is not None and entry.reply is UNKNOWN and self._usable(entry, now) else None
 
     def _siblings(self, query: Query, reply: Reply, listener: Listener, duration: int) -> Aging | None:
         """Return what answers the names beside a reply's, unless they are not all kept as it is."""
@@ -237,8 +262,9 @@ class Cache(Straight):
     def _may_keep(self, query: Query, kind: str, seconds: int) -> bool:
         return seconds > 0 and self._disabled[kind].longest(query.name) is None
 
-    def _put(self, entry: Entry, octets: int, listener: Listener) -> None:
-        shelf = self.store.success if entry.kind == SUCCESS else self.store.denial
+    def put(self, entry: Entry, octets: int, listener: Listener) -> None:
+        """Keep an entry of so many octets of records."""
+        shelf = self.store.shelf(entry.kind)
         if entry.key in shelf.entries:
             old = shelf.entries[entry.key]
             entry.renewal, entry.used = old.renewal, old.used
@@ -249,7 +275,7 @@ class Cache(Straight):
                 octets += entry.previous.size if entry.previous is not None else 0
         listener.counters.evictions[entry.kind].value += shelf.put(entry, octets)
 
-    def _find(self, key: bytes, now: float) -> Entry | None:
+    def find(self, key: bytes, now: float) -> Entry | None:
         """Return the entry that answers, one that has run out where such are given too."""
         positive, negative = self.store.success.entries.get(key), self.store.denial.entries.get(key)
         if positive is None and negative is None:
@@ -286,7 +312,7 @@ class Cache(Straight):
             tallies = (*tallies, renewal_of(entry).given)
         packed = pack(entry.reply, query)
         entry.reply = packed.with_ttl(remaining, flags, entry.lasting(), tallies)
-        self._count_down(entry)
+        self._count_down(entry, listener)
         return entry.reply
 
     def _as_a_hit(self, entry: Entry, listener: Listener) -> Reply:
@@ -294,15 +320,19 @@ class Cache(Straight):
         entry.until, entry.owner = min(entry.stored + 1, entry.validity.until), listener.counters
         entry.reply = entry.reply.replaced(validity=entry.lasting())
         entry.reply.tallies = listener.tallies[entry.kind]
-        self._count_down(entry)
+        self._count_down(entry, listener)
         return entry.reply
 
-    def _count_down(self, entry: Entry) -> None:
-        """Say so, where TTLs are all that changes until the entry runs out."""
+    def _count_down(self, entry: Entry, listener: Listener) -> None:
+        """Say so, where TTLs are all that changes until the entry runs out, or even then."""
         end = entry.stored + entry.duration
         alone = not (self.options.keep_ttl or self.options.prefetch.amount)
         if alone and (entry.home is None or entry.validity.until >= end):
             entry.reply.expires = end
+            if entry.recurs:
+                octets = entry.size - len(entry.key) - OVERHEAD
+                anew = self._anew(self, listener, entry.kind, entry.key[-1:], octets, entry.duration)
+                entry.reply.anew = entry.key[:-1], anew
 
     def _listener(self, query: Query) -> Listener:
         if self._only is not None:

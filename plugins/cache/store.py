@@ -13,19 +13,22 @@ from kubedns.cluster.tokens import Token
 from kubedns.emptying import emptying
 from kubedns.metrics import Count
 from kubedns.slices import in_slices
+from kubedns.wire.name import ROOT
+from kubedns.wire.reply import Reply
 from kubedns.wire.validity import NEVER, UNCHANGING, Validity
+from plugins.cache.options import SUCCESS
 
 if TYPE_CHECKING:
     import asyncio
     from collections.abc import Iterator
 
-    from kubedns.wire.reply import Reply
     from kubedns.wire.validity import Serial
     from kubedns.wire.validity import Token as AnyToken
 
 OCTETS_EACH = 1024  # on the average, of records, keys and objects: what a shelf may hold is its entries times that
 OVERHEAD = 560  # octets of an entry's objects, as measured, without the records
 PASSED_OVER = 64  # entries in use that may be passed over to find one to drop
+UNKNOWN = Reply(suffix=ROOT)  # of an entry that has begun anew after it was dropped: to be asked for if it is needed
 
 
 class Renewal:
@@ -73,7 +76,7 @@ class Entry:
     it is given as it is (for another it is made ready anew), and `flags` are those that it came with. `validity` is the
     reply's own; one from a source that tells when it changes is true no longer, and of one configuration alone, its
     `home`. `dated` is stale once `serial`, that of the SOA behind its records, is another than it shows. `previous` is
-    an entry that answered before this one, which does not.
+    an entry that answered before this one, which does not. `recurs`: while `validity` holds, asking brings the same.
     """
 
     __slots__ = (
@@ -86,6 +89,7 @@ class Entry:
         "kind",
         "owner",
         "previous",
+        "recurs",
         "renewal",
         "reply",
         "serial",
@@ -112,6 +116,7 @@ class Entry:
         self.serial: Serial | None = None
         self.dated: AnyToken = UNCHANGING
         self.previous: Entry | None = None
+        self.recurs = False
         self.renewal: Renewal | None = None
         self.size = 0
         self.used = False
@@ -225,6 +230,10 @@ class Store:
         """Each may hold so many entries."""
         self.success = Shelf(success)
         self.denial = Shelf(denial)
+
+    def shelf(self, kind: str) -> Shelf:
+        """Return that of a kind."""
+        return self.success if kind == SUCCESS else self.denial
 
     async def stop(self) -> None:
         """Hold nothing: no cache of a configuration has it any more."""

@@ -149,7 +149,7 @@ class Turning(Reply):
             zone=reply.zone,
             tallies=reply.tallies,
         )
-        self.expires = reply.expires
+        self.expires, self.anew = reply.expires, reply.anew
         self._lasting = reply.lasting if turn is None else NEVER  # weights may change, and each order is drawn anew
         self._turn = turn
         ends = accumulate((len(run.records) for section in runs for run in section), initial=0)

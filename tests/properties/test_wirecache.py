@@ -74,7 +74,7 @@ def message(asked: str, kind: int, size: int) -> bytes:
     return with_opt(plain, opt(size)) if size else plain
 
 
-PASSED = st.sampled_from((0.0, 0.0, 0.3, 1.0, 3.0, 29.0))  # seconds
+PASSED = st.sampled_from((0.0, 0.0, 0.3, 1.0, 3.0, 29.0, 30.0, 61.0))  # seconds
 STARTED = 1000.0
 
 

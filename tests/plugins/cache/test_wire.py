@@ -9,12 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kubedns.metrics import Count
 from kubedns.plugin.contract import ServerBlock
-from kubedns.server.chain import link_chain
-from kubedns.server.dispatch import Dispatcher, Served
-from kubedns.server.stepping import Stepper
-from kubedns.server.wirecache import WireCache
 from kubedns.wire.client import Peer
 from kubedns.wire.numbers import AA
 from kubedns.wire.records import address
@@ -25,6 +20,7 @@ from plugins.cache.aging import SLOTS
 from plugins.cache.options import read_options
 from plugins.cache.store import Store
 from tests.plugins.cache.caching import DO, NO_DO, SOA, ask, message, ports
+from tests.plugins.cache.wired import Side, beside_the_loop
 from tests.plugins.helpers import CLIENT, directive
 from tests.wire.asking import header, opt, question, with_opt
 
@@ -32,9 +28,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from kubedns.plugin.contract import Next
+    from kubedns.server.stepping import Stepper
     from kubedns.wire.query import Query
 
-UDP = Peer("udp", CLIENT, ("192.0.2.53", 53))
 NAMES = ("a.example.org.", "b.example.org.", "A.Example.org.", "gone.example.org.")
 SAID = {
     b"\1a": "NOERROR RA AD / @ {} A 192.0.2.1",
@@ -80,33 +76,6 @@ class Upstream:
         return message(query, text.format(3 + self.asked * 7 % 40))
 
 
-class Side:
-    """A dispatcher with a cache, with a wire cache in front of it or without."""
-
-    def __init__(self, line: str, stepper: Stepper) -> None:
-        options = read_options(directive(line), ServerBlock((".",)))
-        self.now = 1000.0
-        store = Store(options.success.entries, options.denial.entries)
-        self.cache = Cache(options, store, (f"dns://:{next(ports)}",), lambda: self.now)
-        self.upstream = Upstream()
-        self.wirecache = WireCache()
-        chain = link_chain([("cache", self.cache), ("upstream", self.upstream)])
-        served = [Served(".", chain, (), cacheable=True, denials=True)]
-        self.dispatcher = Dispatcher("dns://:53", served, stepper, any_class=True, wirecache=self.wirecache)
-        self.get = self.dispatcher.ready("udp").ipv4
-
-    def answer(self, datagram: bytes) -> object:
-        return self.dispatcher.answer(datagram, UDP, self.now)
-
-    def counts(self) -> dict[str, int]:
-        self.wirecache.fold()
-        counters = self.cache.listeners[0].counters
-        single = {
-            name: value.value for name in counters.__slots__ if isinstance(value := getattr(counters, name), Count)
-        }
-        return single | {kind: count.value for kind, count in counters.hits.items()} | {"asked": self.upstream.asked}
-
-
 NUMBERS = apart(b"%c%d" % (len(str(number)), number) for number in range(1, 21))
 addresses = st.sampled_from([f"{label[1:].decode()}.hosts.example.org." for label in NUMBERS[:3]])
 messages = st.builds(
@@ -133,7 +102,7 @@ def test_both_say_the_same(line: str, taken: list[tuple[bytes, float]]) -> None:
             assert (given_again or wired.answer(datagram)) == expected
         assert wired.counts() == plain.counts()
 
-    beside_the_loop(line, compare)
+    both(line, compare)
 
 
 def test_listeners_count_apart_and_share_what_is_kept() -> None:
@@ -174,7 +143,7 @@ def test_given_again_until_it_runs_out() -> None:
             side.answer(datagram)
         seen.append(side.upstream.asked)
 
-    beside_the_loop("cache", asked)
+    both("cache", asked)
     assert seen == [False, False, True, True, True, True, True, 1]
 
 
@@ -188,27 +157,14 @@ def test_a_batch_that_was_held_up_is_older_than_what_was_asked_meanwhile() -> No
             side.get(datagram, side.now) or side.answer(datagram)
         seen.extend(side.get(datagram, side.now - 5) == side.get(datagram, side.now) for datagram in (first, other))
 
-    beside_the_loop("cache", asked)
+    both("cache", asked)
     assert seen == [True, True]
 
 
-def beside_the_loop(line: str, asked: Callable[[Side, Side], None]) -> None:
-    """Call a function with two caches of the same line and their loop running, from no task."""
-    failures: list[BaseException] = []
+def both(line: str, asked: Callable[[Side, Side], None]) -> None:
+    """Call a function with two caches of the same line, beside the loop."""
 
     def call(stepper: Stepper) -> None:
-        try:
-            asked(Side(line, stepper), Side(line, stepper))
-        except BaseException as error:  # noqa: BLE001 - a callback's exceptions go nowhere
-            failures.append(error)
+        asked(Side(line, stepper, Upstream()), Side(line, stepper, Upstream()))
 
-    async def told() -> None:
-        stepper = Stepper(asyncio.get_running_loop())
-        await asyncio.sleep(0)
-        asyncio.get_running_loop().call_soon(call, stepper)
-        await asyncio.sleep(0)
-        stepper.close()
-
-    asyncio.run(told())
-    for error in failures:
-        raise error
+    beside_the_loop(call)
