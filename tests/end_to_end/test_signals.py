@@ -168,6 +168,7 @@ def rcode(port: int, name: str) -> int:
 def test_a_reload_that_fails_leaves_the_old_one(corefile: str | None, said: str, ports: Ports, tmp_path: Path) -> None:
     port, held = ports.take(), ports.take()
     with serving(tmp_path, whoami(port)) as server, socket.socket(socket.AF_INET6) as other:
+        other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # connections of a server before may linger
         other.bind(("::", held))
         other.listen()
         (tmp_path / "Corefile").unlink()
