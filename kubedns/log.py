@@ -71,19 +71,14 @@ class Log:
 
     def write(self, level: str, text: str) -> None:
         """Write one line; a full disk or a closed pipe must not stop the server."""
-        output.waiting.append(self._line(level, text))
+        _wait(self._line(level, text))
         flush()
 
     def each(self, text: str) -> None:
         """Log, as information, what comes with each query: a line in the next write."""
-        line = self._line("INFO", text)
-        octets = len(line) if line.isascii() else MOST_OCTETS * len(line)
-        if output.octets + octets > MOST_AT_ONCE:
-            flush()
-        if not output.waiting:
+        _wait(self._line("INFO", text))
+        if len(output.waiting) == 1:
             asyncio.get_running_loop().call_soon(flush)
-        output.waiting.append(line)
-        output.octets += octets
 
     def _line(self, level: str, text: str) -> str:
         line = self.prefix + (text if len(text) <= LONGEST_LINE else text[:LONGEST_LINE] + "...")
@@ -91,6 +86,15 @@ class Log:
             return f"[{level}] {line}\n"
         stamp = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
         return json.dumps({"time": stamp, "level": level.lower(), "msg": line}, ensure_ascii=False) + "\n"
+
+
+def _wait(line: str) -> None:
+    """Have a line wait for the next write, together with those before it if one write can hold them all."""
+    octets = len(line) if line.isascii() else MOST_OCTETS * len(line)
+    if output.octets + octets > MOST_AT_ONCE:
+        flush()
+    output.waiting.append(line)
+    output.octets += octets
 
 
 def flush() -> None:

@@ -105,6 +105,15 @@ def test_a_write_has_whole_lines_and_no_more_than_a_pipe_takes_whole(letter: str
     assert len(writes) < len(lines) / 5
 
 
+def test_a_line_that_is_written_at_once_is_no_part_of_a_write_that_is_full() -> None:
+    async def work(written: Written) -> list[str]:
+        log.server_log.each("a" * 4000)
+        plugin.error("b" * 100)
+        return written.all()
+
+    assert run(work) == [f"[INFO] {'a' * 4000}\n", f"[ERROR] plugin/x: {'b' * 100}\n"]
+
+
 def test_a_line_that_is_too_long_is_cut_and_alone() -> None:
     async def work(written: Written) -> list[str]:
         for text in ("a", "x" * 2 * log.LONGEST_LINE, "b"):
