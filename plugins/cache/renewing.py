@@ -130,4 +130,6 @@ class Renewing:
         renewal.failed = None
         if kind == SUCCESS:
             cache.store.denial.remove(entry.key)
+        if kind != entry.kind:
+            renewal.replace()  # by an entry that is kept elsewhere
         return taken

@@ -60,6 +60,24 @@ def test_what_is_renewed_is_given_at_once() -> None:
     run(told())
 
 
+@pytest.mark.parametrize(("says", "then"), [(A.format(80), GONE), (GONE, A.format(80))], ids=["gone", "there"])
+def test_a_renewal_of_another_kind_is_given_at_once(says: str, then: str) -> None:
+    """A name that is there no longer, or is there now: the new entry is not where the old one is."""
+
+    async def told() -> None:
+        caching = Caching(block("prefetch 1"), says.format(80))
+        end = await caching.ttl(0)
+        caching.backend.says = then.format(80)
+        before = await caching.reply(at=end - 5)
+        assert before.lasting.holds(1000 + end - 4.9)
+        await caching.settle()
+        assert caching.asked == 2
+        assert (await caching.said(at=end - 4.9)).rcode == then.split()[0]
+        assert not before.lasting.holds(1000 + end - 4.9)
+
+    run(told())
+
+
 def test_17_prefetch_of_the_shortest() -> None:
     async def told() -> None:
         caching = Caching(block("prefetch 1"), A.format(5))
