@@ -60,18 +60,17 @@ async def _attempt(
     doing: str, part: object, call: Callable[[], Awaitable[None]], seconds: float | None
 ) -> list[Exception]:
     """Return the exception of a plugin's call, logged: one that fails must not keep the others from it."""
+    limit = asyncio.timeout(seconds)
     try:
-        async with asyncio.timeout(seconds):
+        async with limit:
             await call()
-    except TimeoutError as error:
-        log.server_log.error(f"{doing} {type(part).__name__} takes longer than {MOST_STOPPING:.0f} s: left behind")
-        return [error]
     except asyncio.CancelledError:
         task = asyncio.current_task()
         if task is None or task.cancelling():
             raise
         # The plugin awaited a task that it had cancelled itself: the commonest way to stop one.
     except Exception as error:  # noqa: BLE001 - as above
-        log.server_log.error(f"{doing} {type(part).__name__}: {type(error).__name__}: {error}")
+        late = f" takes longer than {seconds:.0f} s: left behind" if limit.expired() else None
+        log.server_log.error(f"{doing} {type(part).__name__}{late or f': {type(error).__name__}: {error}'}")
         return [error]
     return []

@@ -92,6 +92,41 @@ def test_a_stop_that_takes_too_long_is_left_behind(
     assert "stopping P takes longer than 0 s: left behind" in capsys.readouterr().out
 
 
+LINGERING = """
+class P:
+    def __init__(self, text):
+        self.text = text
+    async def linger(self):
+        {linger}
+def setup(directive, block):
+    return P(directive.texts[0])
+"""
+
+
+@pytest.mark.parametrize(
+    ("failing", "said"),
+    [
+        ('raise OSError("boom")', "lingering P: OSError: boom"),
+        ('raise TimeoutError("boom")', "lingering P: TimeoutError: boom"),
+        ("t = asyncio.create_task(asyncio.sleep(60)); t.cancel(); await t", None),
+    ],
+    ids=["an error", "a time-out of its own", "a task that it cancelled"],
+)
+def test_one_that_fails_to_linger_keeps_no_other_from_it(
+    failing: str, said: str | None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code = f"import asyncio; await asyncio.sleep(0); print(self.text)\n        if self.text == 'a': {failing}"
+    (tmp_path / "mine.py").write_text(LINGERING.format(linger=code))
+    text = "".join(f"{zone}:53 {{\n    mine {zone}\n    whoami\n}}\n" for zone in "abc")
+
+    async def main() -> None:
+        failed = await parts.linger(load(text, plugins=tmp_path).parts)
+        assert len(failed) == (said is not None)
+
+    run(main())
+    assert capsys.readouterr().out == "a\n" + (f"[ERROR] {said}\n" if said else "") + "b\nc\n"
+
+
 def test_a_stop_that_awaits_the_task_it_cancelled_is_a_stop(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     async def main() -> None:
         stop = "import asyncio; t = asyncio.create_task(asyncio.sleep(60)); t.cancel(); await t"
