@@ -35,7 +35,7 @@ def address() -> Iterator[Address]:
         yield Address("dns", HOST, ports.take())
 
 
-def test_slots_have_pairs_of_their_own_and_keep_them(address: Address) -> None:
+def test_slots_have_sockets_of_their_own_and_keep_them(address: Address) -> None:
     before, pool = descriptors(), Pool()
     first = pool.open([address], 2, {})
     second = pool.open([address], 3, {})
@@ -43,7 +43,7 @@ def test_slots_have_pairs_of_their_own_and_keep_them(address: Address) -> None:
     assert len({id(slot[address]) for slot in second}) == 3
     assert {sock.getsockname() for slot in second for sock in slot[address]} == {(HOST, address.port)}
     surplus = pool.retain(second[:1])
-    assert [pair for _, pair in surplus] == [second[2][address], second[1][address]]
+    assert [bundle for _, bundle in surplus] == [second[2][address], second[1][address]]
     pool.drop(surplus)
     assert pool.open([address], 1, {}) == second[:1]
     pool.close_all()
@@ -74,7 +74,7 @@ def test_an_address_that_can_not_be_had_opens_nothing(address: Address) -> None:
     pool.close_all()
 
 
-def test_a_slot_whose_pairs_were_closed_gets_others(address: Address) -> None:
+def test_a_slot_whose_sockets_were_closed_gets_others(address: Address) -> None:
     before, pool = descriptors(), Pool()
     slots = pool.open([address], 3, {})
     closed = slots[0][address]
