@@ -7,6 +7,7 @@ import socket
 from collections.abc import Iterator
 
 ALL_IPV4, ALL_IPV6 = "0.0.0.0", "::"  # noqa: S104 - what a server block without `bind` asks for
+EVERYWHERE = ("", ALL_IPV4, ALL_IPV6)
 MAPPED = "::ffff:"  # before an IPv4 address: the same for a socket of IPv6 (RFC 4291 §2.5.5.2)
 BUFFER_SIZE = 4 << 20  # octets asked for; the kernel gives at most net.core.rmem_max and wmem_max
 BACKLOG = 4096  # connections that wait to be accepted; the kernel gives at most net.core.somaxconn
@@ -37,50 +38,57 @@ def address_text(host: str, port: int) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
-def open_tcp(host: str, port: int, *, ipv6_only: bool = False) -> socket.socket:
+def open_tcp(host: str, port: int, *, one_family: bool = False) -> socket.socket:
     """Return a listening socket; ListenError where there is none to be had.
 
-    `host` is IPv4, or IPv6 with or without %scope. "" means all addresses of both, "::" too: by one socket. With
-    `ipv6_only` they mean all of IPv6, "" still those of IPv4 where there is no IPv6.
+    `host` is IPv4, or IPv6 with or without %scope. All addresses of both families are meant by each of EVERYWHERE, as
+    Go has it: they are one socket. With `one_family` 0.0.0.0 means those of IPv4 alone, and the others those of IPv6.
     """
     with _worded(socket.SOCK_STREAM, host, port):
+        if not _is_everywhere(host, one_family=one_family):
+            return _bind(socket.SOCK_STREAM, host, port)
         try:
-            return _bind(socket.SOCK_STREAM, host or ALL_IPV6, port, both=not ipv6_only)
+            return _bind(socket.SOCK_STREAM, ALL_IPV6, port, both=not one_family)
         except OSError as error:
-            if host or error.errno not in _NO_SUCH_FAMILY:
+            if host == ALL_IPV6 or error.errno not in _NO_SUCH_FAMILY:
                 raise
             return _bind(socket.SOCK_STREAM, ALL_IPV4, port)
 
 
-def open_udp(host: str, port: int, *, ipv6_only: bool = False) -> tuple[socket.socket, ...]:
+def open_udp(host: str, port: int, *, one_family: bool = False) -> tuple[socket.socket, ...]:
     """Return a bound socket with large buffers, one of each family for all addresses; as open_tcp otherwise."""
     with _worded(socket.SOCK_DGRAM, host, port), contextlib.ExitStack() as undo:
-        if host not in ("", ALL_IPV6):
+        if not _is_everywhere(host, one_family=one_family):
             return (_bind(socket.SOCK_DGRAM, host, port),)
         found: list[socket.socket] = []
         for address in (ALL_IPV6, ALL_IPV4):
             try:
                 sock = undo.enter_context(_bind(socket.SOCK_DGRAM, address, port))
             except OSError as error:
-                if error.errno not in _NO_SUCH_FAMILY or address in (host, ALL_IPV4):
+                if error.errno not in _NO_SUCH_FAMILY or host == ALL_IPV6 or address == ALL_IPV4:
                     raise
             else:
                 found.append(sock)
                 port = sock.getsockname()[1]
-                if ipv6_only:
+                if one_family:
                     break
         undo.pop_all()
         return tuple(found)
 
 
-def open_sockets(host: str, port: int, *, ipv6_only: bool = False) -> tuple[socket.socket, ...]:
+def open_sockets(host: str, port: int, *, one_family: bool = False) -> tuple[socket.socket, ...]:
     """Return the sockets for TCP and UDP, opened in this order, as CoreDNS does, so that errors come in its order."""
-    tcp = open_tcp(host, port, ipv6_only=ipv6_only)
+    tcp = open_tcp(host, port, one_family=one_family)
     try:
-        return tcp, *open_udp(host, port, ipv6_only=ipv6_only)
+        return tcp, *open_udp(host, port, one_family=one_family)
     except OSError:
         tcp.close()
         raise
+
+
+def _is_everywhere(host: str, *, one_family: bool) -> bool:
+    """Whether all addresses of IPv6 are meant, too."""
+    return host in EVERYWHERE and not (one_family and host == ALL_IPV4)
 
 
 def _bind(kind: socket.SocketKind, host: str, port: int, *, both: bool = False) -> socket.socket:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 from kubedns.corefile.errors import CorefileError, CorefileErrors, Step
 from kubedns.corefile.keys import expand_keys
 from kubedns.corefile.overlap import Claim, check_overlaps
-from kubedns.listeners.sockets import ALL_IPV4, ALL_IPV6
+from kubedns.listeners.sockets import ALL_IPV4, ALL_IPV6, EVERYWHERE
 from kubedns.plugin.contract import (
     Begins,
     Lingers,
@@ -53,16 +53,16 @@ ANY_CLASS = frozenset({"chaos", "forward"})  # with one of these a listener take
 
 
 class Address(NamedTuple):
-    """Where to listen; host "" is every address of both families, and "::" as well.
+    """Where to listen; host "" is every address of both families, and so are "0.0.0.0" and "::".
 
-    With `ipv6_only` those of IPv4 are left to another listener of this port, that of 0.0.0.0: the kernel would share
-    datagrams out between sockets that are bound alike (SO_REUSEPORT, socket(7)).
+    With `one_family` there are several of these on a port: "0.0.0.0" is every address of IPv4, the others are those of
+    IPv6, as the kernel shares datagrams out between sockets that are bound alike (SO_REUSEPORT, socket(7)).
     """
 
     transport: str
     host: str
     port: int
-    ipv6_only: bool = False
+    one_family: bool = False
 
     def __str__(self) -> str:
         """As log lines name a listener: `dns://:53`."""
@@ -174,10 +174,11 @@ def configuring(corefile: Corefile, setting: Setting, previous: Mapping[Any, Any
     for one in built:
         chains[id(one)] = link_chain(one.links)
         yield
-    ipv4_taken = {claim.key.port for claim, _ in claims if claim.address == ALL_IPV4}
+    shared_ports = _shared_ports([claim for claim, _ in claims])
     for claim, one in claims:
-        ipv6_only = claim.address in ("", ALL_IPV6) and claim.key.port in ipv4_taken
-        group = groups.setdefault(Address(claim.key.transport, claim.address, claim.key.port, ipv6_only), Group())
+        one_family = claim.address in EVERYWHERE and claim.key.port in shared_ports
+        address = Address(claim.key.transport, claim.address, claim.key.port, one_family)
+        group = groups.setdefault(address, Group())
         agreed = one.agree("cacheable"), one.agree("heeds_denials")
         group.served.append(Served(claim.key.zone, chains[id(one)], one.observers, *agreed))
         group.any_class |= not ANY_CLASS.isdisjoint(one.block.directives)
@@ -321,3 +322,9 @@ def _claims(built: Sequence[_Built]) -> Iterator[tuple[Claim, _Built]]:
         for key in one.keys:
             for address in one.addresses:
                 yield Claim(key, address), one
+
+
+def _shared_ports(claims: Sequence[Claim]) -> set[int]:
+    """Return the ports on which both 0.0.0.0 and all addresses by another name are listened to."""
+    ports = {host: {claim.key.port for claim in claims if claim.address == host} for host in EVERYWHERE}
+    return ports[ALL_IPV4] & (ports[""] | ports[ALL_IPV6])

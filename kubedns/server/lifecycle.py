@@ -232,7 +232,7 @@ class Server:
 
     def _open(self, address: Address) -> tuple[UdpListener, TcpListener]:
         tcp, *udp = self._others.sockets(address) or open_sockets(
-            address.host, address.port, ipv6_only=address.ipv6_only
+            address.host, address.port, one_family=address.one_family
         )
         return UdpListener(udp, _silence), TcpListener(tcp, _silence, limit=self._connections)
 

@@ -47,3 +47,13 @@ def test_queries_to_an_address_reach_the_block_that_is_bound_to_it(
                 assert [rcodes(port, there, name) for name in ("a.test", "b.test")] == [{rcode} for rcode in told]
                 assert [rcodes(port, elsewhere, name) for name in ("a.test", "b.test")] == [{NOERROR}, {REFUSED}]
             assert server.end() == 0
+
+
+@pytest.mark.parametrize("bound", [ALL_IPV4, "::", f"{ALL_IPV4} ::"])
+def test_all_addresses_are_those_of_both_families(bound: str, tmp_path: Path) -> None:
+    """As in CoreDNS, by Go's net.Listen; both at once are no two listeners for one query."""
+    with Ports() as ports:
+        port = ports.take()
+        with serving(tmp_path, BOUND.format(port=port, bound=bound)) as server:
+            assert [rcodes(port, host, "b.test") for host in ("127.0.0.1", "::1")] == [{NOERROR}] * 2
+            assert server.end() == 0

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from kubedns.listeners.sockets import ALL_IPV4, ListenError, address_text, open_sockets, open_tcp, open_udp
+from kubedns.listeners.sockets import ALL_IPV4, EVERYWHERE, ListenError, address_text, open_sockets, open_tcp, open_udp
 
 Open = Callable[[str, int], tuple[socket.socket, ...]]
 
@@ -47,7 +47,7 @@ def test_addresses_as_text(host: str, port: int, text: str) -> None:
     [
         ("", ["::", ALL_IPV4]),
         ("::", ["::", ALL_IPV4]),
-        (ALL_IPV4, [ALL_IPV4]),
+        (ALL_IPV4, ["::", ALL_IPV4]),
         ("127.0.0.1", ["127.0.0.1"]),
         ("::1", ["::1"]),
         ("::ffff:127.0.0.1", ["127.0.0.1"]),
@@ -67,7 +67,7 @@ def test_sockets_can_be_shared_by_several_processes(
             assert {(sock.type, sock.getblocking()) for sock in socks} == {(kind, False)}
 
 
-@pytest.mark.parametrize("host", ["", "::"])
+@pytest.mark.parametrize("host", EVERYWHERE)
 def test_all_addresses_are_one_socket_for_tcp_and_one_of_each_family_for_udp(host: str) -> None:
     with contextlib.ExitStack() as opened:
         tcp, *udp = (opened.enter_context(sock) for sock in open_sockets(host, 0))
@@ -76,15 +76,18 @@ def test_all_addresses_are_one_socket_for_tcp_and_one_of_each_family_for_udp(hos
         assert udp[0].getsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY)
 
 
-@pytest.mark.parametrize("host", ["", "::"])
-def test_all_addresses_of_ipv6_alone_leave_those_of_ipv4_to_others(host: str) -> None:
+def test_all_addresses_of_one_family_leave_those_of_the_other_to_others() -> None:
     with contextlib.ExitStack() as opened:
-        socks = [opened.enter_context(sock) for sock in open_sockets(host, 0, ipv6_only=True)]
-        assert [sock.type for sock in socks] == [socket.SOCK_STREAM, socket.SOCK_DGRAM]
-        for sock in socks:
-            assert sock.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY)
-            with socket.socket(socket.AF_INET, sock.type) as other:
-                other.bind((ALL_IPV4, sock.getsockname()[1]))
+        for kind, place in ((socket.SOCK_STREAM, 0), (socket.SOCK_DGRAM, 1)):
+            for host in ("", "::"):
+                first = [opened.enter_context(sock) for sock in open_sockets(host, 0, one_family=True)]
+                assert [sock.type for sock in first] == [socket.SOCK_STREAM, socket.SOCK_DGRAM]
+                assert first[place].getsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY)
+                port = first[place].getsockname()[1]
+                with socket.socket(socket.AF_INET, kind) as other:  # that shares with nobody
+                    other.bind((ALL_IPV4, port))
+                second = [opened.enter_context(sock) for sock in open_sockets(ALL_IPV4, port, one_family=True)]
+                assert [sock.getsockname() for sock in second] == [(ALL_IPV4, port)] * 2
 
 
 @BOTH
@@ -99,9 +102,10 @@ def test_without_ipv6_all_addresses_are_those_of_ipv4(
             super().__init__(family, kind)
 
     monkeypatch.setattr(socket, "socket", WithoutIpv6)
-    [sock] = open_one("", 0)
-    with sock:
-        assert (sock.family, sock.type, sock.getsockname()[0]) == (socket.AF_INET, kind, ALL_IPV4)
+    for host in ("", ALL_IPV4):
+        [sock] = open_one(host, 0)
+        with sock:
+            assert (sock.family, sock.type, sock.getsockname()[0]) == (socket.AF_INET, kind, ALL_IPV4)
     with pytest.raises(ListenError, match=rf"^{failed} \[::\]:0: "):
         open_one("::", 0)
 

@@ -73,7 +73,7 @@ class Forget(Message):
 
 
 class Listen(Message):
-    """The sockets beside this, TCP and UDP, are those of an address: transport, host, port, whether of IPv6 alone."""
+    """The sockets beside this, TCP and UDP, are those of an address, of which these are all fields."""
 
     address: tuple[str, str, int, bool]
 

@@ -143,7 +143,7 @@ class Pool:
         """Open one more bundle; from its first moment on nothing comes to it, if there are active ones."""
         if address in self._bundles:
             self._steer(address, always=True)
-        bundle = open_sockets(address.host, address.port, ipv6_only=address.ipv6_only)
+        bundle = open_sockets(address.host, address.port, one_family=address.one_family)
         self._bundles.setdefault(address, []).append(bundle)
         self._idle.add(id(bundle))
         return bundle

@@ -157,12 +157,13 @@ def test_taking_sockets_away_loses_nothing(address: Address) -> None:
         pytest.param([""], "::1", 1, id="all, IPv6"),
         pytest.param([""], HOST, 2, id="all, IPv4"),
         pytest.param([ALL_IPV4, ""], HOST, 1, id="all of IPv4, beside all of IPv6"),
+        pytest.param(["", ALL_IPV4], "::1", 1, id="all of IPv6, beside all of IPv4"),
     ],
 )
 def test_nothing_comes_to_sockets_that_nobody_reads_yet(
     address: Address, hosts: list[str], to: str, place: int
 ) -> None:
-    addresses = [address._replace(host=host, ipv6_only=ALL_IPV4 in hosts and not host) for host in hosts]
+    addresses = [address._replace(host=host, one_family=len(hosts) > 1) for host in hosts]
     address, pool = addresses[0], Pool()
 
     def came(slot: Slot) -> int:
