@@ -32,6 +32,7 @@ MOST_OCTETS = 8192  # of a request's line and header
 PATIENCE = 5.0  # seconds for a request to come, and again for its response to be read
 BACKLOG = 128
 HIGHEST_PORT = 65535
+EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104 - to Go's net.Listen every address of both families, as no host is
 REASONS = {
     errno.EADDRNOTAVAIL: "cannot assign requested address",
     errno.EADDRINUSE: "address already in use",
@@ -124,12 +125,15 @@ def split_address(text: str) -> tuple[str, str]:
 
 
 def read_address(word: Word) -> str:
-    """Return an ADDRESS argument of the Corefile, host:port; CorefileError where it is not of that form."""
+    """Return an ADDRESS argument of the Corefile, host:port; CorefileError where it is not of that form.
+
+    All who mean every address of a port mean one listener, so that has no host in any spelling.
+    """
     try:
-        split_address(word.text)
+        host, port = split_address(word.text)
     except ValueError as error:
         raise word.error(str(error), "write HOST:PORT, or :PORT for every address", Kind.BARE) from None
-    return word.text
+    return f":{port}" if host in EVERYWHERE else word.text
 
 
 class HttpListener:

@@ -11,6 +11,7 @@ import pytest
 
 from kubedns import httpd
 from kubedns.httpd import Endpoint, HttpError, HttpListener, Request, Response, parse_request, split_address
+from tests.plugins.helpers import directive
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
@@ -167,6 +168,21 @@ def test_a_handler_that_fails() -> None:
         return received
 
     assert run(work()).startswith(b"HTTP/1.1 500 Internal Server Error\r\n")
+
+
+@pytest.mark.parametrize(
+    ("text", "address"),
+    [
+        ("0.0.0.0:8080", ":8080"),
+        ("[::]:8080", ":8080"),
+        (":8080", ":8080"),
+        ("127.0.0.1:8080", "127.0.0.1:8080"),
+        ("[::1]:8080", "[::1]:8080"),
+    ],
+)
+def test_every_address_is_of_both_families_however_it_is_spelled(text: str, address: str) -> None:
+    [word] = directive(f"health {text}").uses[0].arguments
+    assert httpd.read_address(word) == address
 
 
 def test_plugins_share_an_address_and_the_last_to_go_closes_it() -> None:
