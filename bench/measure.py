@@ -155,7 +155,7 @@ def measure_class(kind: Kind, servers: Sequence[Server], asker: Asker, plan: Pla
             peer = server.name != ECHO and server.name not in OURS
             if peer and number >= PEER_ROUNDS:
                 continue
-            if not _try(row, server, asker, plan.seconds * (PEER_SHARE if peer else kind.times), say):
+            if not _try(row, server, asker, plan.seconds * (PEER_SHARE if peer else 1), say):
                 able.remove(server)
     return row
 

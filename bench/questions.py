@@ -107,11 +107,7 @@ class Needs(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """A class of questions. `rcodes` are those that right answers have; `fresh`: every run needs names of its own.
-
-    `times` as long is a run: while others have their turns entries of a cache run out that under a load without
-    pauses are asked for each second, and all their names come the long way at the beginning of the next run.
-    """
+    """A class of questions. `rcodes` are those that right answers have; `fresh`: every run needs names of its own."""
 
     name: str
     about: str
@@ -120,7 +116,6 @@ class Kind:
     edns: bool = False
     fresh: bool = False
     tcp: bool = False
-    times: int = 1
     needs: Needs = Needs.RECORDS
 
 
@@ -136,9 +131,7 @@ KINDS = {
         ),
         Kind("ptr", "PTR of 100,000 different endpoints", ptr),
         Kind("pod", "A of pod names, the address in the name", pod, needs=Needs.PODS),
-        Kind(
-            "mix", "60 % Services, 30 % misses, 10 % headless and SRV", mix, frozenset({"NOERROR", "NXDOMAIN"}), times=3
-        ),
+        Kind("mix", "60 % Services, 30 % misses, 10 % headless and SRV", mix, frozenset({"NOERROR", "NXDOMAIN"})),
         Kind("forwarded-cached", "1,000 names elsewhere, kept by the cache", forwarded_cached, needs=Needs.UPSTREAM),
         Kind("forwarded", "names elsewhere, each asked upstream", forwarded, fresh=True, needs=Needs.UPSTREAM),
         Kind("tcp", "hot, over 20 kept TCP connections, 20 in flight", hot, tcp=True),

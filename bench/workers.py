@@ -56,7 +56,7 @@ def main() -> int:
     """Return the exit status: 1 where something could not be measured."""
     parser = argparse.ArgumentParser(prog="python -m bench.workers", description=__doc__)
     parser.add_argument("numbers", nargs="*", type=int, default=[1, 2, 4], help="of workers (default: 1 2 4)")
-    parser.add_argument("--seconds", type=float, default=1.2, help="of each run at full load (default 1.2)")
+    parser.add_argument("--seconds", type=float, default=1.6, help="of each run at full load (default 1.6)")
     parser.add_argument("--rounds", type=int, default=3, help="of each class; the cheapest counts (default 3)")
     chosen = parser.parse_args()
     FOLDER.mkdir(exist_ok=True)
@@ -82,7 +82,7 @@ def main() -> int:
 def section(say: Callable[[str], None]) -> Section:
     """Return what `make bench` reports of it: a second worker beside the first; raises BenchError."""
     say("Servers with one worker and with two, asked by turns")
-    return Section("Several workers", "\n".join(report(measure([1, 2], 1.0, 1))) + "\n")
+    return Section("Several workers", "\n".join(report(measure([1, 2], 1.6, 3))) + "\n")
 
 
 def measure(numbers: list[int], seconds: float, rounds: int) -> list[Figures]:
@@ -101,11 +101,10 @@ def measure(numbers: list[int], seconds: float, rounds: int) -> list[Figures]:
             servers.append(server)
             found.append(Figures(workers, started, shares(server)))
         for name in CLASSES:
-            length = seconds * KINDS[name].times
             for number in range(rounds + 1):
-                asker.files.renew(KINDS[name], length)
+                asker.files.renew(KINDS[name], seconds)
                 for one, server in zip(found, servers, strict=True):
-                    run = asker.full_load(server, KINDS[name], length)
+                    run = asker.full_load(server, KINDS[name], seconds)
                     if run.wrong:
                         raise BenchError(f"{server.name}: wrong replies ({name})")
                     if number:  # the first is to warm up
