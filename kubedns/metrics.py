@@ -25,7 +25,7 @@ panics = Counter("coredns_panics", "Queries that ended in an exception in a plug
 
 @dataclass(slots=True)
 class Count:
-    """A number that only grows."""
+    """A number that only grows, as seen right after fold()."""
 
     value: int = 0
 

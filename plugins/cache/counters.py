@@ -66,6 +66,7 @@ def families() -> Iterator[Metric]:
             family.add_metric(labels, getattr(each, attribute).value)
         yield family
     for attribute, name, text in TYPED:
+        metrics.fold()  # an entry that began anew since has one hit less, for the one that its group has yet to tell
         family = CounterMetricFamily(name, text, labels=names)
         for labels, each in every_cache.items():
             for kind, count in getattr(each, attribute).items():

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import event, given
 from hypothesis import strategies as st
 
+from kubedns import metrics
 from kubedns.cluster.tokens import Serial, Token
 from kubedns.plugin.straight import Straight
 from kubedns.wire.name import labels, name
@@ -17,13 +18,15 @@ from kubedns.wire.records import RR, address, soa
 from kubedns.wire.reply import Reply
 from kubedns.wire.validity import UNTIL_RELOAD, Validity
 from plugins import loadbalance
-from plugins.cache import Cache
+from plugins.cache import Cache, counters
 from plugins.cache.store import UNKNOWN
 from tests.plugins.cache.caching import message
 from tests.plugins.cache.wired import Side, beside_the_loop
 from tests.wire.asking import TCP, UDP, datagram, opt, with_opt
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from kubedns.server.stepping import Stepper
     from kubedns.wire.client import Peer
     from kubedns.wire.query import Query
@@ -34,6 +37,10 @@ SERVICES = [f"svc{place}.cluster.local." for place in range(PLACES)]
 CAPITALS = "SVC0.cluster.local."  # has no address: a few names of the real plugin's are not there in such letters
 AWAY = "www.example.org."
 MANY = 1024  # entries
+FAMILIES = [
+    f"coredns_cache_{name}"
+    for name in ("entries", "requests", "misses", "prefetch", "drops", "served_stale", "hits", "evictions")
+]
 TTL = 45  # more than any of the caches keeps
 
 
@@ -330,3 +337,39 @@ def test_a_batch_that_was_held_up_is_told_no_more_than_the_whole_time() -> None:
         assert side.spared == 2
 
     beside_the_loop(told)
+
+
+def test_no_counter_goes_down_while_a_scrape_gives_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is exposed is made family by family, and queries are answered in between."""
+
+    def told(stepper: Stepper) -> None:
+        side = Answering("cache 30", stepper)
+        monkeypatch.setitem(metrics.fold_first, side, side.wirecache.fold)
+        side.keep(PLAIN)
+        before = scraped(side, lambda: None)
+
+        def ask() -> None:
+            side.now += 30
+            assert ttl_of(side.ask(PLAIN)) == 30
+
+        after = scraped(side, ask)
+        assert before.keys() == after.keys()
+        assert [name for name, value in before.items() if after[name] < value] == []
+        assert side.spared == len(FAMILIES)
+
+    beside_the_loop(told)
+
+
+def scraped(side: Answering, between: Callable[[], None]) -> dict[tuple[str, ...], float]:
+    """Return a cache's counters as a scrape sees them, with something happening before each family is made."""
+    metrics.fold()
+    shown = {}
+    server, made = side.cache.listeners[0].labels.server, iter(counters.families())
+    for wanted in FAMILIES:
+        between()
+        family = next(made)
+        assert family.name == wanted
+        for sample in family.samples:
+            if sample.labels["server"] == server:
+                shown[sample.name, *sample.labels.values()] = sample.value
+    return shown
