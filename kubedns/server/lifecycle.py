@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from kubedns import log, metrics
@@ -21,12 +22,12 @@ from kubedns.server.wirecache import WireCache
 from kubedns.slices import in_slices
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Awaitable, Callable, Iterable, Mapping
 
     from kubedns.server.configuration import Address, Configuration, Group
 
     # Makes a configuration, given what the one before kept to share; raises CorefileErrors.
-    Configure = Callable[[Mapping[Any, Any]], Configuration]
+    Configure = Callable[[Mapping[Any, Any]], Awaitable[Configuration]]
 
 # Objects more than went, young collections, middle collections. A collection holds every answer up, for 1 to 2 us an
 # object: 50,000 young ones took 30 to 108 ms. What the caches hold takes 330 ms, and is hardly ever looked at.
@@ -113,7 +114,7 @@ class Server:
         return failed + _elsewhere(elsewhere)
 
     async def _take_up(self, configure: Configure) -> Configuration:
-        """Replace the configuration, and collect what that leaves once nothing here refers to it."""
+        """Replace the configuration; have what that leaves collected once neither it nor an error is referred to."""
         gc.freeze()  # what is cached need not be gone through
         dropped = False
         try:
@@ -121,12 +122,15 @@ class Server:
         finally:
             self._tried += 1
             forked = self.configuration is not None and self.configuration.role is Role.WORKER
-            settle_collector(whole=dropped or self._tried % RELOADS == 1, forked=forked)
+            settle = partial(settle_collector, whole=dropped or self._tried % RELOADS == 1, forked=forked)
+            asyncio.get_running_loop().call_soon(settle)
         return new
 
     async def _replace(self, configure: Configure, old: Configuration | None) -> tuple[Configuration, bool]:
         """Return the new one, and whether a cluster's index went with the old one."""
-        new = configure({} if old is None else old.shared.kept)
+        new = await configure({} if old is None else old.shared.kept)
+        if old is not None and self._stopping:
+            raise StartError("the server stops")
         kept = [] if old is None else old.parts
         started: list[Any] = []
         opened: dict[Address, tuple[UdpListener, TcpListener]] = {}

@@ -12,10 +12,10 @@ from kubedns.corefile.find import BUILT_IN, DEFAULT_NAME, FindError, Found, find
 from kubedns.corefile.find import STDIN as STDIN_PATH
 from kubedns.corefile.parse import parse
 from kubedns.server.configuration import Configuration, Setting, configuring
-from kubedns.slices import made_at_once, made_in_slices
+from kubedns.slices import made_in_slices
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Mapping
+    from collections.abc import Mapping
     from pathlib import Path
 
     from kubedns.corefile.values import Corefile
@@ -77,21 +77,14 @@ class Loader:
         loaded = self._parse(found)
         return self._parse(BUILT_IN) if loaded.empty and self._built_in else loaded
 
-    def configure(self, loaded: Loaded, previous: Mapping[Any, Any]) -> Configuration:
-        """Set up what was read; raises CorefileErrors. See configuration.configure for `previous`."""
-        return made_at_once(self._configuring(loaded, previous))
-
-    async def configure_in_slices(self, loaded: Loaded, previous: Mapping[Any, Any]) -> Configuration:
-        """As configure(), while queries are answered."""
-        return await made_in_slices(self._configuring(loaded, previous))
-
-    def _configuring(self, loaded: Loaded, previous: Mapping[Any, Any]) -> Generator[None, None, Configuration]:
+    async def configure(self, loaded: Loaded, previous: Mapping[Any, Any]) -> Configuration:
+        """Set up what was read, while queries are answered; raises CorefileErrors. `previous`: see configuring()."""
         for warning in loaded.warnings:
             log.server_log.warning(warning)
         if loaded.empty:
             cure = "the configuration before this one goes on; to serve nothing, stop the server"
             raise CorefileErrors([CorefileError(f"{loaded.found.name}: no server block in it", None, cure)])
-        configuration = yield from configuring(loaded.corefile, self._setting, previous)
+        configuration = await made_in_slices(configuring(loaded.corefile, self._setting, previous))
         self._built_in = loaded.found.built_in
         return configuration
 

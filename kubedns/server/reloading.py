@@ -139,9 +139,7 @@ class Reloader:
         """Return what went wrong, a line of it; all of it is logged."""
         log.server_log.info("Reloading")
         try:
-            before = self._server.configuration
-            new = await self._loader.configure_in_slices(loaded, {} if before is None else before.shared.kept)
-            configuration = await self._server.reload(lambda _: new)
+            configuration = await self._server.reload(partial(self._loader.configure, loaded))
         except Exception as error:  # noqa: BLE001 - whatever is wrong with the new configuration, the old one serves
             if isinstance(error, StartLaterError):
                 self._pause = self._passes = min(2 * self._pause or 1, MOST_PASSED)

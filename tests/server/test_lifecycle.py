@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Coroutine, Iterator
     from pathlib import Path
 
+    from kubedns.server.configuration import Configuration
     from kubedns.server.lifecycle import Configure
 
 PLUGIN = """
@@ -54,6 +55,13 @@ def run(work: Coroutine[Any, Any, None]) -> None:
         runner.run(work)
 
 
+def configured(configuration: Configuration) -> Configure:
+    async def configure(_: object) -> Configuration:
+        return configuration
+
+    return configure
+
+
 def server(folder: Path, start: str = "pass", stop: str = "pass") -> tuple[Server, Configure]:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
@@ -61,7 +69,7 @@ def server(folder: Path, start: str = "pass", stop: str = "pass") -> tuple[Serve
     (folder / "mine.py").write_text(PLUGIN.format(start=start, stop=stop))
     text = f".:{port} {{\n    bind 127.0.0.1\n    mine\n    whoami\n}}\n"
     configuration = load(text, plugins=folder)
-    return Server(), lambda _: configuration
+    return Server(), configured(configuration)
 
 
 def test_a_start_that_fails_names_the_plugin_and_stops_nothing(
@@ -139,6 +147,27 @@ def test_a_stop_that_awaits_the_task_it_cancelled_is_a_stop(tmp_path: Path, caps
     assert capsys.readouterr().out == ""
 
 
+def test_a_server_that_is_told_to_stop_while_plugins_are_set_up_goes_on_with_those_it_has(tmp_path: Path) -> None:
+    async def main() -> None:
+        running, configure = server(tmp_path)
+        old = await running.start(configure)
+        new = load(".:53 {\n    whoami\n}\n")  # nothing in it is to be started
+        closing: list[asyncio.Task[None]] = []
+
+        async def told_meanwhile(_: object) -> Configuration:
+            closing.append(asyncio.get_running_loop().create_task(running.close()))
+            await asyncio.sleep(0)
+            return new
+
+        with pytest.raises(StartError, match="the server stops"):
+            await running.reload(told_meanwhile)
+        assert running.configuration is old
+        await asyncio.gather(*closing)
+        assert await running.stop_plugins() == []
+
+    run(main())
+
+
 def test_what_the_kernel_holds_when_the_server_stops_is_answered(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -183,10 +212,10 @@ async def a_query_waits(folder: Path) -> AsyncIterator[tuple[Server, Any, socket
     running, configure = server(folder)
     (folder / "mine.py").write_text(WAITING)
     sys.modules.pop("kubedns_dropped_in_mine", None)
-    [address] = configure({}).groups
+    [address] = (await configure({})).groups
     text = f".:{address.port} {{\n    bind 127.0.0.1\n    mine\n}}\n"
     old, new = load(text, plugins=folder), load(text.replace("mine", "whoami"), plugins=folder)
-    await running.start(lambda _: old)
+    await running.start(configured(old))
     [(_, plugin)] = old.plugins
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
         client.connect((address.host, address.port))
@@ -195,7 +224,7 @@ async def a_query_waits(folder: Path) -> AsyncIterator[tuple[Server, Any, socket
         async with asyncio.timeout(5):
             while not plugin.entered:  # noqa: ASYNC110 - the plugin of a third party
                 await asyncio.sleep(0.01)
-            await running.reload(lambda _: new)
+            await running.reload(configured(new))
         yield running, plugin, client
         await running.close()
         assert await running.stop_plugins() == []
@@ -258,10 +287,12 @@ def test_a_reload_does_not_go_through_what_is_cached(tmp_path: Path) -> None:
     async def main() -> None:
         running, configure = server(tmp_path)
         await running.start(configure)
+        await asyncio.sleep(0)
         held.extend([] for _ in range(CACHED))
         gc.callbacks.append(look)
         try:
             await running.reload(configure)
+            await asyncio.sleep(0)
         finally:
             gc.callbacks.remove(look)
         await running.close()
@@ -280,7 +311,7 @@ def test_a_reload_leaves_no_replies_that_only_the_collector_would_free() -> None
 
     async def main() -> None:
         running = Server()
-        await running.start(lambda _: load(text))
+        await running.start(configured(load(text)))
         [(udp, _)] = running._listeners.values()  # noqa: SLF001 - what no client can see
         client = Peer("udp", ("192.0.2.1", 1), ("192.0.2.2", 53))
         asyncio.get_running_loop().call_soon(lambda: [udp.answer(QUESTION, client, 0.0) for _ in range(3)])
@@ -290,7 +321,7 @@ def test_a_reload_leaves_no_replies_that_only_the_collector_would_free() -> None
         assert len(wirecache) == 1
         kept = weakref.ref(wirecache)
         del wirecache
-        await running.reload(lambda _: load(text))
+        await running.reload(configured(load(text)))
         assert kept() is None
         await running.close()
         await running.stop_plugins()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import sys
 from pathlib import Path
@@ -66,7 +67,7 @@ def test_a_file_without_a_block_at_the_start_is_the_built_in_one(text: str, here
     (here / "mine").write_text(BLOCK)
     loaded = made.again()
     assert keys(loaded) == ["a.org"]
-    made.configure(loaded, {})
+    asyncio.run(made.configure(loaded, {}))
     (here / "mine").write_text(text)
     assert made.again().empty
 
@@ -81,7 +82,7 @@ def test_a_file_without_a_block_later_is_a_mistake(text: str, here: Path) -> Non
     assert loaded.empty
     assert loaded.fingerprint not in {"", first.fingerprint}
     with pytest.raises(CorefileErrors, match=r"^mine: no server block in it\n"):
-        made.configure(loaded, {})
+        asyncio.run(made.configure(loaded, {}))
 
 
 def test_standard_input_is_read_once(monkeypatch: pytest.MonkeyPatch, here: Path) -> None:
@@ -99,5 +100,5 @@ def test_warnings_are_told_once_it_is_taken_up(here: Path, capsys: pytest.Captur
     made = loader("mine")
     loaded = made.first()
     assert capsys.readouterr().out == ""
-    made.configure(loaded, {})
+    asyncio.run(made.configure(loaded, {}))
     assert capsys.readouterr().out.startswith("[WARNING] ")

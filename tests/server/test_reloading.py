@@ -414,3 +414,37 @@ def test_queries_have_their_turn_between_two_plugins_that_are_set_up(
     monkeypatch.setattr(slices, "SLICE", 0.0)
     run(main())
     del sys.modules["kubedns_dropped_in_turns"]
+
+
+CYCLE = """
+import gc, weakref
+AFTER, made = "debug", []
+def setup(directive, block):
+    gc.collect(1)  # what was made before is old now
+    if made: raise ValueError("boom")
+    plugin = Cyclic()
+    plugin.block = block
+    made.append(weakref.ref(plugin))
+    return plugin
+class Cyclic:
+    async def start(self): pass
+"""
+
+
+def test_what_is_set_up_and_not_taken_up_is_let_go(begin: Begin, tmp_path: Path) -> None:
+    """A plugin and its block hold each other, and the collector looks at what is old all but never."""
+    (tmp_path / "plugins").mkdir()
+    (tmp_path / "plugins" / "cycle.py").write_text(CYCLE)
+
+    async def main() -> None:
+        async with begin(WITHOUT) as one:
+            text = WITHOUT.replace("whoami", "whoami\n    cycle")
+            one.write(text + text.replace(".:0", "a.test:0"))
+            await one.reloader.reload()
+            assert any("boom" in line for line in one.said())
+            await asyncio.sleep(0)
+            [plugin] = sys.modules["kubedns_dropped_in_cycle"].made
+            assert plugin() is None
+
+    run(main())
+    del sys.modules["kubedns_dropped_in_cycle"]

@@ -180,7 +180,7 @@ class Worker(Alone):
         self._sockets.clear()
         attempt.over.set()
 
-    def _set_up(self, message: Configure, previous: Mapping[Any, Any]) -> Configuration:
+    async def _set_up(self, message: Configure, previous: Mapping[Any, Any]) -> Configuration:
         launch = self._job.launch
         setting = Setting(
             self._job.registry,

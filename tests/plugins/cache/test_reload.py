@@ -71,7 +71,7 @@ class Running:
         self._values = {"port": port, "upstream": upstream.address, **others}
         self.port = port
 
-    def configuration(self, text: str, previous: Mapping[Any, Any]) -> Configuration:
+    async def configuration(self, text: str, previous: Mapping[Any, Any]) -> Configuration:
         return load(text.format(**self._values), previous=previous)
 
     async def start(self, text: str) -> None:
