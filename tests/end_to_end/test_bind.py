@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import socket
 from typing import TYPE_CHECKING
 
 import pytest
 
 from kubedns.listeners.sockets import ALL_IPV4
-from tests.end_to_end.client import ask, ask_tcp, compose
-from tests.end_to_end.server import Ports, serving
+from tests.end_to_end.client import LOOPBACK, ask, ask_tcp, compose
+from tests.end_to_end.server import PATIENCE, Ports, serving
+from tests.end_to_end.workers import CLIENTS, Load, who_answers, write_plugin
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 NOERROR, REFUSED = 0, 5
-CLIENTS = 24  # the kernel chooses by the client's port among sockets that are bound alike
 ANYWHERE = "a.test:{port} {{\n    {any}\n    {workers}\n    hosts /dev/null {{\n        192.0.2.1 a.test\n    }}\n}}\n"
 BOUND = "b.test:{port} {{\n    bind {bound}\n    hosts /dev/null {{\n        192.0.2.2 b.test\n    }}\n}}\n"
 
@@ -47,6 +48,27 @@ def test_queries_to_an_address_reach_the_block_that_is_bound_to_it(
                 assert [rcodes(port, there, name) for name in ("a.test", "b.test")] == [{rcode} for rcode in told]
                 assert [rcodes(port, elsewhere, name) for name in ("a.test", "b.test")] == [{NOERROR}, {REFUSED}]
             assert server.end() == 0
+
+
+@pytest.mark.parametrize("bound", [ALL_IPV4, LOOPBACK])
+def test_what_a_worker_has_closed_gets_nothing_more_while_another_answers_yet(bound: str, tmp_path: Path) -> None:
+    """Of two workers one has to wait before it closes the sockets of a block that is gone, the other has not."""
+    with Ports() as ports:
+        port = ports.take()
+        without = f".:{port} {{\n    multisocket 2\n    who\n}}\n"
+        beside = without + f"example.org:{port} {{\n    bind {bound}\n    who\n}}\n"
+        with serving(tmp_path, beside, "-plugin-dir", write_plugin(tmp_path)) as server, Load(port) as load:
+            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+                client.settimeout(PATIENCE)
+                client.connect((LOOPBACK, port))
+                client.send(compose("slow.example.org", "TXT"))
+                (tmp_path / "Corefile").write_text(without)
+                assert "complete" in server.reload()
+                assert client.recv(512)
+            load.wait_for(CLIENTS)
+            assert len(who_answers(port)) == 2
+        # What comes between a worker's last look and its closing is lost; it was all that the kernel put there.
+        assert load.lost < CLIENTS / 4
 
 
 @pytest.mark.parametrize("bound", [ALL_IPV4, "::", f"{ALL_IPV4} ::"])

@@ -123,6 +123,8 @@ class Crew(Alone):
         assert self._next is not None  # noqa: S101 - prepare() has made it
         old, self._current, self._next = self._current, self._next, None
         begun = [member for member in self._current.members.values() if not self._replaced_if_gone(member)]
+        # What nobody listens to any more goes with the workers' own: here it would take what they have stopped to read.
+        self._pool.close_all(but=new.groups)
         for member in begun:
             member.serve()
         if begun:

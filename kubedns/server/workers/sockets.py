@@ -18,7 +18,7 @@ from kubedns.listeners.sockets import open_sockets
 from kubedns.server.workers.linux import steer, steer_no_more
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from kubedns.server.configuration import Address
     from kubedns.server.others import Bundle
@@ -131,9 +131,11 @@ class Pool:
         else:
             del self._bundles[address]
 
-    def close_all(self) -> None:
-        """Close everything."""
+    def close_all(self, *, but: Collection[Address] = ()) -> None:
+        """Close everything, or what is of other addresses than these. A worker that has it goes on with it."""
         for address, bundles in list(self._bundles.items()):
+            if address in but:
+                continue
             for sock in bundles[0]:
                 steer_no_more(sock)  # somebody may have it still
             for bundle in reversed(list(bundles)):

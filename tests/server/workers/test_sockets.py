@@ -14,7 +14,7 @@ import pytest
 
 from kubedns.listeners.sockets import ALL_IPV4, ListenError
 from kubedns.server.configuration import Address
-from kubedns.server.workers.sockets import Pool
+from kubedns.server.workers.sockets import Pool, duplicated
 from tests.end_to_end.server import Ports
 
 if TYPE_CHECKING:
@@ -71,6 +71,22 @@ def test_an_address_that_can_not_be_had_opens_nothing(address: Address) -> None:
     assert descriptors() == before
     pool.close_all()
     assert len(pool.open([address], 1, {})) == 1
+    pool.close_all()
+
+
+def test_what_is_left_to_workers_goes_on_until_they_close_it(address: Address) -> None:
+    pool, everywhere = Pool(), address._replace(host="")
+    [slot] = pool.open([everywhere, address], 1, {})
+    pool.retain([slot])
+    [_, theirs] = held = duplicated(slot[address])
+    pool.close_all(but=[everywhere])
+    with Sender(HOST, address.port) as sender:
+        sender.send(100)
+        assert [drained(theirs), drained(slot[everywhere][2])] == [100, 0]
+        for sock in held:
+            sock.close()
+        sender.send(100)
+        assert drained(slot[everywhere][2]) == 100
     pool.close_all()
 
 
