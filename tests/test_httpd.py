@@ -125,7 +125,7 @@ EXCHANGES = [
 @pytest.mark.parametrize(
     ("message", "status", "body"), [row[1:] for row in EXCHANGES], ids=[row[0] for row in EXCHANGES]
 )
-def test_exchange(message: bytes, status: bytes, body: bytes, end: bool) -> None:  # noqa: FBT001 - a column
+def test_exchange(message: bytes, status: bytes, body: bytes, end: bool) -> None:
     async def work() -> bytes:
         endpoint = await opened()
         try:

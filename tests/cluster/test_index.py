@@ -122,7 +122,7 @@ def test_a_slice_without_a_service_is_counted_and_kept_out() -> None:
         pytest.param(Namespace("d"), None, False, id="namespace deleted"),
     ],
 )
-def test_serial(before: Object | None, after: Object | None, counts: bool) -> None:  # noqa: FBT001
+def test_serial(before: Object | None, after: Object | None, counts: bool) -> None:
     index, clock = index_of(*([before] if before is not None else []))
     clock.time, serial = 200.5, index.serial.value
     if after is not None:

@@ -160,7 +160,7 @@ OBJECTS = st.dictionaries(FIELDS, st.dictionaries(FIELDS, JSON, max_size=3) | st
 
 
 @given(kind=st.sampled_from(["Namespace", "Service", "EndpointSlice", "Pod"]), raw=OBJECTS, named=st.booleans())
-def test_anything_gives_an_object_or_an_object_error(kind: Kind, raw: dict[str, Any], named: bool) -> None:  # noqa: FBT001
+def test_anything_gives_an_object_or_an_object_error(kind: Kind, raw: dict[str, Any], named: bool) -> None:
     if named:
         raw = {**raw, "metadata": META}
     try:

@@ -36,7 +36,7 @@ LABELS = {"tier": "front", "app.kubernetes.io/name": "web", "weight": "10", "emp
         pytest.param("in in (a)", False, id="a key named in"),
     ],
 )
-def test_selector(text: str, matches: bool) -> None:  # noqa: FBT001 - a column of the table
+def test_selector(text: str, matches: bool) -> None:
     assert parse_selector(text).matches(LABELS) is matches
 
 

@@ -132,7 +132,7 @@ STREAMS = {
 
 
 @pytest.mark.parametrize("tcp", [False, True], ids=["udp", "tcp"])
-def test_streams_that_are_no_dns(tcp: bool, tmp_path: Path) -> None:  # noqa: FBT001 - the transport of the neighbour
+def test_streams_that_are_no_dns(tcp: bool, tmp_path: Path) -> None:
     """Each from a few clients that neither read nor close; the server closes them, in its time."""
     with serving_sample(tmp_path) as (server, port), ExitStack() as undo:
         before = server.memory()

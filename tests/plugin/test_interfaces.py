@@ -58,6 +58,6 @@ TEXTS = {
 
 
 @pytest.mark.parametrize(("packed", "text", "loopback"), TEXTS.values(), ids=TEXTS)
-def test_text(packed: bytes, text: str, loopback: bool) -> None:  # noqa: FBT001 - a column
+def test_text(packed: bytes, text: str, loopback: bool) -> None:
     address = InterfaceAddress("eth0", packed)
     assert (address.text, address.loopback) == (text, loopback)

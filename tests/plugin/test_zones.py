@@ -47,5 +47,5 @@ FALLTHROUGH = {
 
 
 @pytest.mark.parametrize(("zones", "asked", "expected"), FALLTHROUGH.values(), ids=FALLTHROUGH)
-def test_fallthrough(zones: list[str], asked: str, expected: bool) -> None:  # noqa: FBT001 - a column
+def test_fallthrough(zones: list[str], asked: str, expected: bool) -> None:
     assert (name(asked) in Fallthrough(wire_zones(zones))) is expected

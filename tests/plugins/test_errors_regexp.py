@@ -73,7 +73,7 @@ MATCHES = [
 
 
 @pytest.mark.parametrize(("pattern", "text", "found"), MATCHES, ids=[f"{row[0]}~{row[1]}"[:40] for row in MATCHES])
-def test_matches(pattern: str, text: str, found: bool) -> None:  # noqa: FBT001
+def test_matches(pattern: str, text: str, found: bool) -> None:
     assert Regexp(pattern).search(text) is found
 
 

@@ -493,7 +493,7 @@ def test_one_address_of_very_many_names(file: Path) -> None:
         ("10.0.0.1 x.y.nothing.example.org", True),
     ],
 )
-def test_a_denial_is_taken_back_where_a_name_of_ours_is_right_below(file: Path, line: str, heeded: bool) -> None:  # noqa: FBT001
+def test_a_denial_is_taken_back_where_a_name_of_ours_is_right_below(file: Path, line: str, heeded: bool) -> None:
     async def pass_on() -> None:
         plugin = set_up(file, "", f"{line}\nfallthrough")
         await plugin.file.start()
@@ -523,7 +523,7 @@ class Beside:
         ("10.0.0.1 x.y.example.org\nno_reverse", "0.0.10.in-addr.arpa", True),
     ],
 )
-def test_siblings_are_taken_back_as_well(file: Path, line: str, parent: str, heeded: bool) -> None:  # noqa: FBT001
+def test_siblings_are_taken_back_as_well(file: Path, line: str, parent: str, heeded: bool) -> None:
     """An address with a name of ours has it first, wherever its own is."""
 
     async def pass_on() -> None:

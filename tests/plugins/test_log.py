@@ -160,7 +160,7 @@ SCOPES = [
 
 
 @pytest.mark.parametrize(("text", "asked", "logged"), [row[1:] for row in SCOPES], ids=[row[0] for row in SCOPES])
-def test_scope(capsys: pytest.CaptureFixture[str], text: str, asked: str, logged: bool) -> None:  # noqa: FBT001
+def test_scope(capsys: pytest.CaptureFixture[str], text: str, asked: str, logged: bool) -> None:
     assert len(lines(capsys, text, query(asked))) == logged
 
 
@@ -222,7 +222,7 @@ SIGNATURES = [
 @pytest.mark.parametrize(
     ("signature", "do", "expected"), [row[1:] for row in SIGNATURES], ids=[row[0] for row in SIGNATURES]
 )
-def test_classify_by_signatures(signature: RR, do: bool, expected: str) -> None:  # noqa: FBT001
+def test_classify_by_signatures(signature: RR, do: bool, expected: str) -> None:
     assert classify(query("foo.example.org.", edns=1232, do=do), Reply([ADDRESS, signature]), NOW) == expected
 
 

@@ -120,7 +120,7 @@ def check(datagram: bytes, client: Client, reply: bytes | None) -> None:
 
 @pytest.mark.parametrize("any_class", [False, True], ids=["class IN", "any class"])
 def test_any_octets_get_a_reply_or_silence(
-    any_class: bool,  # noqa: FBT001 - a column
+    any_class: bool,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     with stepping() as stepped:

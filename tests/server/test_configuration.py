@@ -132,7 +132,7 @@ KUBEADM = """.:53 {
 
 
 @pytest.mark.parametrize(("more", "kept"), [("", True), ("log", False)], ids=["kubeadm's chain", "and log"])
-def test_which_chains_agree_that_replies_are_given_again(more: str, kept: bool) -> None:  # noqa: FBT001
+def test_which_chains_agree_that_replies_are_given_again(more: str, kept: bool) -> None:
     [group] = load(KUBEADM.replace("    errors\n", f"    errors\n    {more}\n")).groups.values()
     assert [(one.cacheable, one.denials) for one in group.served] == [(kept, kept)]
 

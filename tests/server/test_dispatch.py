@@ -231,7 +231,7 @@ def test_resolve_errors(
     capsys: pytest.CaptureFixture[str],
     function: Callable[[Query], Awaitable[Reply]],
     rcode: int,
-    waits: bool,  # noqa: FBT001 - a column
+    waits: bool,
 ) -> None:
     plugin = Does(lambda query: wait_and(query, function)) if waits else Does(function)
     octets = ask(stepped, [served(".", plugin)], with_opt(datagram("ExAmPle.oRg."), opt(4096)))
@@ -292,7 +292,7 @@ def test_a_plugin_s_mistake_costs_one_query(
     capsys: pytest.CaptureFixture[str],
     function: Callable[[Query], Awaitable[Reply]],
     text: str,
-    waits: bool,  # noqa: FBT001 - a column
+    waits: bool,
 ) -> None:
     plugin = Does(lambda query: wait_and(query, function)) if waits else Does(function)
     before = metrics.registry.get_sample_value("coredns_panics_total") or 0.0

@@ -356,7 +356,7 @@ def test_a_denial_answers_for_nothing_else(message: bytes) -> None:
         ("x" * 63 + "." + "y" * 63 + "." + "z" * 63 + ".", True, "names that are too long"),
     ],
 )
-def test_a_denial_is_not_taken(parent: str, heeded: bool, why: str) -> None:  # noqa: FBT001
+def test_a_denial_is_not_taken(parent: str, heeded: bool, why: str) -> None:
     kept = Kept()
     kept.denials = heeded
     kept.shelf.zones = [wire("."), wire("a.example.")]
@@ -461,7 +461,7 @@ def test_siblings_answer_nothing_else(message: bytes) -> None:
     ("zone", "heeded", "edns"),
     [("5.hosts.example.", True, ()), (".", False, ()), (".", True, (opt(4096, 0, option(10, b"8 octets")),))],
 )
-def test_siblings_are_not_taken(zone: str, heeded: bool, edns: tuple[bytes, ...]) -> None:  # noqa: FBT001
+def test_siblings_are_not_taken(zone: str, heeded: bool, edns: tuple[bytes, ...]) -> None:
     """A zone that is apart, a plugin that does not heed them, options that make each query another."""
     kept = Kept()
     kept.shelf.zones, kept.denials = [wire("."), wire(zone)], heeded

@@ -125,7 +125,7 @@ def test_targets_carry_the_zone_as_typed() -> None:
 
 
 @pytest.mark.parametrize(("offset", "pointed"), [(0x3FFF, True), (0x4000, False)], ids=["16383", "16384"])
-def test_names_out_of_reach_of_a_pointer(offset: int, pointed: bool) -> None:  # noqa: FBT001 - a column
+def test_names_out_of_reach_of_a_pointer(offset: int, pointed: bool) -> None:
     """A pointer has fourteen bits (RFC 1035 §4.1.4)."""
     filler = RR(WEB, 16, 1, 0, bytes(offset - AT - 12))
     owner = wire("example.")

@@ -111,7 +111,7 @@ WITHIN = {
 
 
 @pytest.mark.parametrize(("inner", "zone", "expected"), WITHIN.values(), ids=WITHIN)
-def test_is_within(inner: str, zone: str, expected: bool) -> None:  # noqa: FBT001 - a column
+def test_is_within(inner: str, zone: str, expected: bool) -> None:
     assert is_within(name(inner), name(zone)) is expected
 
 

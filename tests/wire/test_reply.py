@@ -225,7 +225,7 @@ LIMIT_CASES = {
 
 
 @pytest.mark.parametrize(("client", "size", "cut"), LIMIT_CASES.values(), ids=LIMIT_CASES)
-def test_limit(client: Peer, size: int, cut: bool) -> None:  # noqa: FBT001 - a column
+def test_limit(client: Peer, size: int, cut: bool) -> None:
     octets = filled(size).octets(query(client=client))
     assert (flags_of(octets) & TC, counts_of(octets)[1]) == ((TC, 0) if cut else (0, 1))
     assert len(octets) == (29 if cut else size)

@@ -93,7 +93,7 @@ class Control:
         sock.bind((self._server.options.host, self._server.options.port))
         await self._server.listen(sock)
 
-    async def restart(self, compact: bool, new_epoch: bool, down: float) -> None:  # noqa: FBT001, from the pipe
+    async def restart(self, compact: bool, new_epoch: bool, down: float) -> None:
         await self.refuse()
         if compact:
             self._store.compact()
