@@ -161,7 +161,7 @@ class Stream:
         try:
             async with asyncio.timeout(silence):
                 octets: bytes = await self._response.content.readany()
-        except Exception as error:  # noqa: BLE001 - aiohttp's and ssl's have no common base
+        except Exception as error:  # noqa: BLE001 - whatever aiohttp or ssl raises, no more will come
             raise _lost(error, f"nothing heard for {silence:g} s") from None
         return octets
 
@@ -243,7 +243,7 @@ class APIServer:
         try:
             async with asyncio.timeout(self._timings.answer):
                 reply = await client.api.call_api("GET", url, header_params=headers, _request_timeout=patience)
-        except Exception as error:  # noqa: BLE001 - aiohttp's and ssl's have no common base
+        except Exception as error:  # noqa: BLE001 - aiohttp, ssl, or a credential's source: there is no reply
             self._statistics.requests["<error>", "GET"] += 1
             raise _lost(error, f"no reply within {self._timings.answer:g} s") from None
         finally:
@@ -305,10 +305,10 @@ class _Imported:
 @cache
 def _import_client() -> _Imported:
     """Import the client and what it stands on: 18 MB that readers of manifests do without."""
-    import aiohttp  # noqa: PLC0415
+    import aiohttp  # noqa: PLC0415 - as said
 
     with _bare("kubernetes", "kubernetes.aio", "kubernetes.aio.utils"):
-        from kubernetes.aio import client, config  # noqa: PLC0415
+        from kubernetes.aio import client, config  # noqa: PLC0415 - as said
 
         return _Imported(client, config, aiohttp)
 

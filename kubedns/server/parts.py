@@ -69,7 +69,7 @@ async def _attempt(
         if task is None or task.cancelling():
             raise
         # The plugin awaited a task that it had cancelled itself: the commonest way to stop one.
-    except Exception as error:  # noqa: BLE001 - as above
+    except Exception as error:  # noqa: BLE001 - a third party's plugin may raise anything
         late = f" takes longer than {seconds:.0f} s: left behind" if limit.expired() else None
         log.server_log.error(f"{doing} {type(part).__name__}{late or f': {type(error).__name__}: {error}'}")
         return [error]

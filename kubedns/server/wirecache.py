@@ -113,7 +113,9 @@ class WireCache:
     def __len__(self) -> int:
         return len(self._clock)
 
-    def offer(self, shelf: Shelf, message: bytes, query: Query, reply: Reply, octets: bytes, keeping: Keeping) -> None:  # noqa: PLR0913
+    def offer(  # noqa: PLR0913 - all that is known of one exchange; an object to hold it would be made for each
+        self, shelf: Shelf, message: bytes, query: Query, reply: Reply, octets: bytes, keeping: Keeping
+    ) -> None:
         """Keep a reply that holds beyond this query, if the same octets asked before.
 
         One of a name that is there is kept at once while there is much room: unlike misses, such names are not many.

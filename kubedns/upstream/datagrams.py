@@ -86,7 +86,7 @@ class Datagrams:
         waiting = sum(len(sock.pending) for sock in self._sockets) + sum(len(sock.pending) for sock in self._leaving)
         if waiting >= MOST_PENDING:
             raise BusyError(f"{MOST_PENDING} queries wait for {self.address.text} already")
-        at = random.randrange(self._most)  # noqa: S311 - IDs and ports are what nobody may foresee
+        at = random.randrange(self._most)  # noqa: S311 - which socket is no secret; its port and the ID are
         now = time.monotonic()
         if at < len(self._sockets):
             sock = self._sockets[at]

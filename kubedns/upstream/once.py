@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 CONNECTING = 2.0  # seconds
 
 
-async def ask_udp(address: Address, source: str, message: bytes, timeout: float) -> bytes:  # noqa: ASYNC109 - as said
+async def ask_udp(address: Address, source: str, message: bytes, timeout: float) -> bytes:  # noqa: ASYNC109 - its error is ours
     """Return the first message with a header and the ID that comes within `timeout` seconds; raises UpstreamError."""
     loop, ident = asyncio.get_running_loop(), os.urandom(2)
     try:
@@ -40,7 +40,7 @@ async def ask_tcp(
     address: Address,
     source: str,
     message: bytes,
-    timeout: float,  # noqa: ASYNC109 - as said
+    timeout: float,  # noqa: ASYNC109 - as above; connecting is not counted
     tls: ssl.SSLContext | None = None,
 ) -> bytes:
     """As `ask_udp`, over TCP or TLS; connecting has a time of its own."""
@@ -71,7 +71,7 @@ async def ask_tcp(
         writer.transport.abort()
 
 
-async def ask_by(streams: Streams, message: bytes, timeout: float) -> bytes:  # noqa: ASYNC109 - as said
+async def ask_by(streams: Streams, message: bytes, timeout: float) -> bytes:  # noqa: ASYNC109 - as above
     """Return what comes back over one of a name server's own connections; any reply at all, as above."""
     asking = _Asking(message)
     streams.ask(asking)

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 TIMEOUT = 2.0  # seconds that each resolver has for each question
 
 
-class LookupFailed(Exception):  # noqa: N818 - said as it is read
+class LookupFailed(Exception):  # noqa: N818 - LookupError is Python's own
     """A host name without addresses; the text says why."""
 
 
