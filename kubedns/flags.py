@@ -48,6 +48,7 @@ NAMES = {
 }
 TRUE, FALSE = frozenset({"1", "t", "T", "true", "TRUE", "True"}), frozenset({"0", "f", "F", "false", "FALSE", "False"})
 LOG_FORMATS = ("text", "json")
+HIGHEST_PORT = 65535
 
 
 class FlagError(Exception):
@@ -80,7 +81,7 @@ def parse_flags(arguments: Sequence[str]) -> Flags:
     rest = list(arguments)
     while rest:
         word = rest[0]
-        if len(word) < 2 or word[0] != "-":  # noqa: PLR2004 - a dash and something behind it
+        if word == "-" or not word.startswith("-"):
             break
         rest.pop(0)
         if word == "--":
@@ -110,7 +111,7 @@ def _switch(name: str, value: str) -> bool:
 
 def _value(attribute: str, name: str, value: str) -> str | int | Path | None:
     if attribute == "port":
-        if not (value.isascii() and value.isdigit() and int(value) < 65536):  # noqa: PLR2004 - a port's range
+        if not (value.isascii() and value.isdigit() and int(value) <= HIGHEST_PORT):
             raise FlagError(f'invalid value "{value}" for flag -{name}: not a port')
         return int(value)
     if attribute == "log_format" and value not in LOG_FORMATS:

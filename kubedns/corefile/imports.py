@@ -66,7 +66,7 @@ class Importer:
             return self._from_files(argument)
         self._snippets_imported += 1
         self._count(snippet)
-        self._check_depth(argument, self._snippets_imported > MOST_SNIPPETS, SNIPPET_DEPTH)
+        self._check_depth(argument, self._snippets_imported, MOST_SNIPPETS, SNIPPET_DEPTH)
         return snippet
 
     def _from_files(self, argument: Word) -> list[Word]:
@@ -75,15 +75,15 @@ class Importer:
         for path in self._paths(argument):
             found = self._read(path, argument).words
             self._count(found)
-            self._check_depth(argument, self._files_imported > MOST_FILES, FILE_DEPTH)
+            self._check_depth(argument, self._files_imported, MOST_FILES, FILE_DEPTH)
             words += found
         return words
 
     def _count(self, words: Sequence[Word]) -> None:
         self._words_imported += len(words)
 
-    def _check_depth(self, argument: Word, too_deep: bool, text: str) -> None:  # noqa: FBT001 - beside _count's bound
-        if too_deep or self._words_imported > MOST_WORDS:
+    def _check_depth(self, argument: Word, imported: int, most: int, text: str) -> None:
+        if imported > most or self._words_imported > MOST_WORDS:
             self._exhausted = True
             raise argument.error(text, LOOP)
 

@@ -145,13 +145,13 @@ def _network(text: str) -> Network | None:
 
 def _parts(network: Network) -> Iterator[Network]:
     """Yield the networks that it consists of at the next boundary of a label: 8 bits in IPv4, 4 in IPv6."""
-    bits = 8 if network.version == 4 else 4  # noqa: PLR2004 - the address family's number
+    bits = 8 if isinstance(network, ipaddress.IPv4Network) else 4
     yield from network.subnets(new_prefix=-(-network.prefixlen // bits) * bits)
 
 
 def _reverse(network: Network) -> str:
     """Return a network's reverse zone (RFC 1035 §3.5, RFC 3596 §2.5); its prefix ends at a label."""
-    if network.version == 4:  # noqa: PLR2004
+    if isinstance(network, ipaddress.IPv4Network):
         labels = [str(octet) for octet in network.network_address.packed[: network.prefixlen // 8]]
         suffix = "in-addr.arpa."
     else:

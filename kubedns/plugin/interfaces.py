@@ -18,6 +18,8 @@ MESSAGE = struct.Struct("=IHHII")  # length, type, flags, sequence, port
 ADDRESS = struct.Struct("=BBBBi")  # family, prefix length, flags, scope, interface index
 ATTRIBUTE = struct.Struct("=HH")  # length, type
 LINK_LOCAL = b"\xfe\x80"
+LOOPBACK_IPV6 = socket.inet_pton(socket.AF_INET6, "::1")
+IPV4_SIZE = 4  # octets of an address
 LARGEST = 1 << 16
 
 
@@ -30,14 +32,14 @@ class InterfaceAddress(NamedTuple):
     @property
     def text(self) -> str:
         """As `bind` takes it: an IPv6 link-local address with its interface."""
-        family = socket.AF_INET if len(self.packed) == 4 else socket.AF_INET6  # noqa: PLR2004 - IPv4's octets
+        family = socket.AF_INET if len(self.packed) == IPV4_SIZE else socket.AF_INET6
         shown = socket.inet_ntop(family, self.packed)
         return f"{shown}%{self.interface}" if self.packed[:2] == LINK_LOCAL and family == socket.AF_INET6 else shown
 
     @property
     def loopback(self) -> bool:
         """127.0.0.0/8 or ::1."""
-        return self.packed[:1] == b"\x7f" if len(self.packed) == 4 else self.packed == bytes(15) + b"\1"  # noqa: PLR2004
+        return self.packed[:1] == b"\x7f" if len(self.packed) == IPV4_SIZE else self.packed == LOOPBACK_IPV6
 
 
 def local_addresses() -> list[bytes]:

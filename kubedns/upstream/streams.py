@@ -271,7 +271,7 @@ class Connection(asyncio.Protocol):
         """Take the next message out of the octets that came, if it is whole."""
         octets = self._octets
         end = 2 + int.from_bytes(octets[:2], "big")
-        if len(octets) < 2 or len(octets) < end:  # noqa: PLR2004 - a length's octets
+        if len(octets) < end:
             return None
         self._octets = octets[end:]
         return octets[2:end]

@@ -15,6 +15,7 @@ POINTER = 0xC0
 
 LENGTHS = tuple(bytes((size,)) for size in range(MAXIMUM_LABEL + 1))  # the octet before a label
 
+PRINTABLE = range(0x21, 0x7F)  # ASCII that presentation form shows as it is
 # What presentation form escapes by a backslash alone (RFC 1035 §5.1, and the set of CoreDNS's DNS library).
 SPECIAL = frozenset(b".\"\\;()@' ")
 ORDINARY = b"-_0123456789abcdefghijklmnopqrstuvwxyz"  # what names are made of, most often; there are others that stay
@@ -86,7 +87,7 @@ def label_text(label: bytes) -> str:
     if label.isalnum():
         return label.decode("ascii")
     return "".join(
-        f"\\{chr(octet)}" if octet in SPECIAL else chr(octet) if 0x20 < octet < 0x7F else f"\\{octet:03d}"  # noqa: PLR2004
+        f"\\{chr(octet)}" if octet in SPECIAL else chr(octet) if octet in PRINTABLE else f"\\{octet:03d}"
         for octet in label
     )
 
@@ -138,7 +139,7 @@ def read_name(message: bytes, start: int) -> tuple[bytes, int]:
     at, behind = start, 0
     try:
         while length := message[at]:
-            if length < 0x40:  # noqa: PLR2004 - 00 in the two highest bits: a label
+            if length <= MAXIMUM_LABEL:
                 size += length + 1
                 if size > MAXIMUM_NAME:
                     raise WireError("name of more than 255 octets")

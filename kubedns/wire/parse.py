@@ -93,7 +93,7 @@ def read_record(octets: bytes, at: int) -> tuple[RR, int]:
     head = octets[at : at + 10]
     size = int.from_bytes(head[8:], "big")
     start, end = at + 10, at + 10 + size
-    if len(head) < 10 or end > len(octets):  # noqa: PLR2004 - TYPE to RDLENGTH
+    if end > len(octets):
         raise WireError("record cut short")
     rrtype = int.from_bytes(head[:2], "big")
     rdata = _expand(octets, start, end, rrtype)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from kubedns.wire.client import Client
 from kubedns.wire.edns import DO, Edns, read_options
 from kubedns.wire.errors import QueryError, WireError
-from kubedns.wire.name import labels, read_name
+from kubedns.wire.name import MAXIMUM_LABEL, labels, read_name
 from kubedns.wire.numbers import (
     HEADER_SIZE,
     MAXIMUM_SIZE,
@@ -168,7 +168,7 @@ def parse_query(datagram: bytes, client: Client) -> Query:
     at = HEADER_SIZE
     try:
         while length := datagram[at]:
-            if length > 63:  # noqa: PLR2004 - a pointer, or a label type nobody knows
+            if length > MAXIMUM_LABEL:  # a pointer, or a label type nobody knows
                 return _parse_odd(datagram, flags, counts, client)
             at += length + 1
         if at > HEADER_SIZE + 254:
@@ -236,13 +236,13 @@ def _read_records(datagram: bytes, at: int, counts: bytes, question: bytes) -> E
                 break
             _, at = read_name(datagram, at)
             head = datagram[at : at + 10]
-            rdata = datagram[at + 10 : at + 10 + int.from_bytes(head[8:], "big")]
-            if len(head) < 10 or len(rdata) < int.from_bytes(head[8:], "big"):  # noqa: PLR2004 - TYPE to RDLENGTH
+            start, end = at + 10, at + 10 + int.from_bytes(head[8:], "big")
+            if end > len(datagram):
                 raise WireError("record cut short")
             if left <= additional and int.from_bytes(head[:2], "big") == RRType.OPT:
                 size, ttl = int.from_bytes(head[2:4], "big"), int.from_bytes(head[4:8], "big")
-                edns = Edns(size, ttl >> 16 & 0xFF, ttl & 0xFFFF, read_options(rdata))
-            at += 10 + len(rdata)
+                edns = Edns(size, ttl >> 16 & 0xFF, ttl & 0xFFFF, read_options(datagram[start:end]))
+            at = end
     except WireError as error:
         raise QueryError(Rcode.FORMERR, str(error), question) from None
     return edns

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 from kubedns.corefile import readers
 from kubedns.corefile.errors import CorefileError, CorefileErrors, Kind
@@ -79,7 +80,7 @@ def read_options(use: Use, block: ServerBlock) -> Options:
         attempt(lambda: _from(options, use.arguments[0]))
         attempt(lambda: _to(options, use.arguments[1:]))
     for line in use.properties:
-        attempt(lambda line=line: _property(options, line, block))  # type: ignore[misc]
+        attempt(partial(_property, options, line, block))
     attempt(lambda: _together(options, use))
     if errors:
         raise errors[0] if len(errors) == 1 else CorefileErrors(errors)
@@ -207,8 +208,8 @@ def _rcodes(line: Property) -> frozenset[int]:
     return frozenset(found)
 
 
-def _set(options: Options, **changes: object) -> None:
-    options.settings = replace(options.settings, **changes)  # type: ignore[arg-type]
+def _set(options: Options, **changes: Any) -> None:
+    options.settings = replace(options.settings, **changes)
 
 
 def _except(options: Options, line: Property) -> None:

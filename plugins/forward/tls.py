@@ -47,17 +47,17 @@ def read_tls(line: Property, root: Path) -> TlsFiles:
     words = line.arguments
     if len(words) > MOST_FILES:
         raise readers.wrong_arguments(line, cure="write CA, or CERT KEY, or CERT KEY CA")
+    pair = words[:2] if len(words) > 1 else ()  # a certificate and its key, before the authority
     digest = hashlib.sha256()
     for word in words:
         try:
             digest.update((root / word.text).read_bytes())
         except (OSError, ValueError) as error:
             why = reason(error) if isinstance(error, OSError) else str(error)
-            first_of_pair = len(words) > 1 and word is not words[-1] or len(words) == 2  # noqa: PLR2004, RUF021
-            text = f"could not load TLS cert: {why}" if first_of_pair else f"error reading {root / word.text}: {why}"
+            text = f"could not load TLS cert: {why}" if word in pair else f"error reading {root / word.text}: {why}"
             raise word.error(text, "let the server read it, or name another file", Kind.BARE) from None
-    authority = root / words[-1].text if len(words) in {1, MOST_FILES} else None
-    certificate, key = (root / words[0].text, root / words[1].text) if len(words) > 1 else (None, None)
+    authority = root / words[-1].text if len(words) > len(pair) else None
+    certificate, key = (root / word.text for word in pair) if pair else (None, None)
     try:
         TlsFiles(authority).context()
     except ssl.SSLError as error:

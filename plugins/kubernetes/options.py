@@ -100,17 +100,19 @@ def _endpoint(line: Property) -> Values:
 
 
 def _tls(line: Property) -> Values:
-    files = tuple(word.text for word in line.arguments)
-    if len(files) != 3:  # noqa: PLR2004 - certificate, key, CA
-        raise readers.wrong_arguments(line)
-    return {"tls": files}
+    match [word.text for word in line.arguments]:
+        case [certificate, key, authority]:
+            return {"tls": (certificate, key, authority)}
+    raise readers.wrong_arguments(line)
 
 
 def _kubeconfig(line: Property) -> Values:
-    if not 1 <= len(line.arguments) <= 2:  # noqa: PLR2004 - a file, and a context
-        raise readers.wrong_arguments(line)
-    file, *context = (word.text for word in line.arguments)
-    return {"kubeconfig": (file, context[0] if context else "")}
+    match [word.text for word in line.arguments]:
+        case [file]:
+            return {"kubeconfig": (file, "")}
+        case [file, context]:
+            return {"kubeconfig": (file, context)}
+    raise readers.wrong_arguments(line)
 
 
 def _number(read: Callable[[Word], float]) -> Callable[[Property], Values]:

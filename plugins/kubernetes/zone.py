@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from kubedns.cluster.addresses import IPV4_SIZE, pack_address
+from kubedns.cluster.addresses import IPV4_SIZE, IPV6_SIZE, pack_address
 from kubedns.plugin.reverse import is_reverse, reverse_address
 from kubedns.wire.name import from_labels, is_within, labels
 from kubedns.wire.numbers import AA, Rcode, RRType
@@ -15,7 +15,7 @@ from plugins.kubernetes import names, records
 from plugins.kubernetes.siblings import Neighbours, Pods
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from kubedns.cluster.index import Index
     from kubedns.cluster.objects import Service
@@ -33,7 +33,7 @@ EXTERNAL_NAME = "ExternalName"
 SVC, POD = b"svc", b"pod"
 ARPA = b"\4arpa\0"
 DNS = [b"dns"]  # of the name ns.dns, which is the server's own
-ADDRESS_SIZE = {RRType.A: 4, RRType.AAAA: 16}
+ADDRESS_SIZE: Mapping[int, int] = {RRType.A: IPV4_SIZE, RRType.AAAA: IPV6_SIZE}
 
 
 class Aliases(NamedTuple):
@@ -198,7 +198,7 @@ class Zone:
         return Reply(answer, (), additional, flags=AA, validity=self._while_unchanged())
 
     def _default_name_server(self, wire: bytes, rrtype: int) -> Found:
-        size = ADDRESS_SIZE.get(rrtype, 0)  # type: ignore[call-overload]
+        size = ADDRESS_SIZE.get(rrtype, 0)
         hosts = dict.fromkeys(packed for _, packed in self._name_servers())
         answer = [address(wire, packed, self._options.ttl) for packed in hosts if len(packed) == size]
         if not answer:
@@ -257,7 +257,7 @@ class Zone:
         """Return what candidates have to say to a type; a name that has candidates exists."""
         validity = Validity(tokens=tokens)
         ttl = self._options.ttl
-        size = ADDRESS_SIZE.get(rrtype)  # type: ignore[call-overload]
+        size = ADDRESS_SIZE.get(rrtype)
         if size is not None:
             answer = records.address_records(wire, candidates, size, ttl)
             aliases = dict.fromkeys(one.host for one in candidates if one.is_name)

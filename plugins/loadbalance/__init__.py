@@ -24,13 +24,14 @@ from plugins.loadbalance.weights import Weights
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from kubedns.corefile.values import Directive
     from kubedns.plugin.contract import ServerBlock
     from kubedns.wire.query import Query
     from kubedns.wire.records import RR
     from kubedns.wire.reply import Reply
-    from plugins.loadbalance.options import Network, Options
+    from plugins.loadbalance.options import Network
     from plugins.loadbalance.turning import Turn
     from plugins.loadbalance.weights import Table
 
@@ -42,7 +43,7 @@ WEIGHTED_TYPES = (RRType.A, RRType.AAAA, RRType.SRV)
 def setup(directive: Directive, block: ServerBlock) -> RoundRobin | Weighted:
     """Return the policy of the last line."""
     options = read_options(directive, block)
-    return RoundRobin(options.networks) if options.weights is None else Weighted(options)
+    return RoundRobin(options.networks) if options.weights is None else Weighted(options.weights, options.reload)
 
 
 class RoundRobin(Straight):
@@ -87,10 +88,10 @@ class Weighted(Straight):
 
     cacheable = heeds_denials = True
 
-    def __init__(self, options: Options) -> None:
-        assert options.weights is not None  # noqa: S101 - what makes the policy this one
+    def __init__(self, weights: Path, interval: float) -> None:
+        """`weights` is a file, looked at again after so many seconds; 0: never."""
         self._kept: Derived[Reply] = Derived(MOST_KEPT)
-        self._weights = Weights(options.weights, options.reload, self._kept.clear)
+        self._weights = Weights(weights, interval, self._kept.clear)
 
     async def start(self) -> None:
         """Read the weights; raises StartError."""

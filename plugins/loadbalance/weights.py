@@ -37,14 +37,15 @@ def parse_weights(content: bytes, path: Path) -> Table:
         words = line.split()
         if not words or words[0].startswith("#"):
             continue
-        if len(words) == 1:
-            owner = _owner(words[0], path)
-        elif len(words) == 2:  # noqa: PLR2004 - address and weight
-            if owner is None:
-                raise WeightError(f"missing domain name in weight file {path}")
-            weights.setdefault((owner, _address(words[0], path)), _weight(words[1], path))
-        else:
-            raise WeightError(f"could not parse weight line:{quote(line)} in weight file {path}")
+        match words:
+            case [word]:
+                owner = _owner(word, path)
+            case [address, weight]:
+                if owner is None:
+                    raise WeightError(f"missing domain name in weight file {path}")
+                weights.setdefault((owner, _address(address, path)), _weight(weight, path))
+            case _:
+                raise WeightError(f"could not parse weight line:{quote(line)} in weight file {path}")
     return weights
 
 

@@ -134,6 +134,12 @@ ERRORS = [
             ("source_address here", "3:16", "invalid IP address: here"),
             ("tls /no/ca", "3:5", "error reading /no/ca: open /no/ca: no such file or directory"),
             ("tls /no/cert /no/key", "3:5", "could not load TLS cert: open /no/cert: no such file or directory"),
+            (
+                "tls /dev/null /no/key /no/ca",
+                "3:15",
+                "could not load TLS cert: open /no/key: no such file or directory",
+            ),
+            ("tls /dev/null /dev/null /no/ca", "3:25", "error reading /no/ca: open /no/ca: no such file or directory"),
         ]
     ),
     pytest.param(
