@@ -166,7 +166,8 @@ class PackedReply(Reply):
         made.validity = self.validity if validity is None else validity
         made.denies = self.denies if denies is None else denies
         made.siblings = self.siblings
-        made.expires, made.anew = self.expires, self.anew
+        if validity is None:
+            made.expires, made.anew = self.expires, self.anew
         made.serial = self.serial
         return made
 

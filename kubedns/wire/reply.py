@@ -146,11 +146,12 @@ class Reply:
         return [rr.rrtype for rr in self.sections[section]]
 
     def replaced(self, *, validity: Validity | None = None, denies: bytes | None = None) -> Self:
-        """Return the same reply with another validity, or denying other names."""
+        """Return the same reply with another validity, which is all of it then, or denying other names."""
         kind = type(self)
         made = self._copy() if kind is Reply else copy(self)  # bodies are shared
         if validity is not None:
             made.validity = validity
+            made.expires, made.anew = 0.0, None  # who says so may have meant a time, which those would outlast
         if denies is not None:
             made.denies = denies
         return made

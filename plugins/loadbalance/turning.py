@@ -171,6 +171,13 @@ class Turning(Reply):
         """The validity of the reply that it was made of; NEVER where weights are drawn."""
         return self._lasting
 
+    def replaced(self, *, validity: Validity | None = None, denies: bytes | None = None) -> Turning:
+        """As a Reply's: whoever gives it another validity means that of its records."""
+        made = super().replaced(validity=validity, denies=denies)
+        if validity is not None:
+            made._lasting = validity  # noqa: SLF001 - of the same class
+        return made
+
     def body(self, query: Query) -> Body:
         """Return the sections' octets in an order drawn by chance."""
         base, size = super().body(query), len(query.name)

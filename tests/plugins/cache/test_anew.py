@@ -324,6 +324,38 @@ def test_a_reply_to_another_name_is_asked_for() -> None:
     beside_the_loop(told)
 
 
+class Dated(Straight):
+    """Lets replies through as they are until a time, and says so."""
+
+    cacheable = heeds_denials = True
+
+    def __init__(self, until: float) -> None:
+        self.validity = Validity(until)
+        self.passed = 0
+
+    def after(self, _: Query, reply: Reply) -> Reply:
+        self.passed += 1
+        return reply.replaced(validity=reply.validity.joined(self.validity))
+
+
+@pytest.mark.parametrize("place", [0, 1], ids=["one address", "two addresses"])
+def test_no_time_that_a_plugin_in_front_has_set_is_outlasted(place: int) -> None:
+    def told(stepper: Stepper) -> None:
+        dated, turning = Dated(1010.0), loadbalance.RoundRobin()
+        side = Side("cache 30", stepper, Cluster(), before=(("dated", dated), ("loadbalance", turning)))
+        sent = datagram(SERVICES[place])
+        for _ in range(3):
+            side.get(sent, side.now) or side.answer(sent)
+        before = dated.passed
+        for passed in (10.0, 30.0):
+            side.now += passed
+            assert side.get(sent, side.now) is None
+            side.answer(sent)
+        assert dated.passed == before + 2
+
+    beside_the_loop(told)
+
+
 def test_a_batch_that_was_held_up_is_told_no_more_than_the_whole_time() -> None:
     """Another listener's entry has begun anew since its datagrams were read."""
 
