@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 EXIT_FATAL = 1
 LONGEST_LINE = 4096  # characters; a stranger's name in it can't make it longer
 MOST_AT_ONCE = 4096  # octets that a pipe takes whole, so that lines of several processes don't mix (PIPE_BUF, pipe(7))
-MOST_OCTETS = 4  # of a character
+MOST_OCTETS = 6  # of a character: UTF-8 has four, or none
 
 
 @dataclass(slots=True)
@@ -98,13 +98,16 @@ def _wait(line: str) -> None:
 
 
 def flush() -> None:
-    """Write the lines that wait."""
+    r"""Write the lines that wait; a character that standard output has no octets for, as \uNNNN."""
     if not output.waiting:
         return
     lines = "".join(output.waiting)
     output.waiting.clear()
     output.octets = 0
     try:
+        if not lines.isascii():
+            encoding = sys.stdout.encoding or "utf-8"
+            lines = lines.encode(encoding, "backslashreplace").decode(encoding)
         sys.stdout.write(lines)
         sys.stdout.flush()
     except (OSError, ValueError):

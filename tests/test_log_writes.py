@@ -125,6 +125,18 @@ def test_a_line_that_is_too_long_is_cut_and_alone() -> None:
     assert run(work) == ["[INFO] a\n", cut, "[INFO] b\n"]
 
 
+def test_what_has_no_octets_takes_no_other_line_with_it() -> None:
+    """An environment variable of a Corefile, in a format or a file's name, need not be UTF-8 (PEP 383)."""
+
+    async def work(written: Written) -> list[str]:
+        for text in ("a", "b\udcff", "é"):
+            log.server_log.each(text)
+        plugin.error("c")
+        return written.all()
+
+    assert run(work) == ["[INFO] a\n[INFO] b\\udcff\n[INFO] é\n[ERROR] plugin/x: c\n"]
+
+
 def test_what_nobody_takes_is_left() -> None:
     async def work(written: Written) -> list[str]:
         sys.stdout.close()
