@@ -191,7 +191,7 @@ class Cache(Straight):
         """Return the reply of an entry that has not run out."""
         now = self.clock()
         entry = self.find(_key(query), now)
-        if entry is None or entry.remaining(now) <= 0 or entry.reply is UNKNOWN:
+        if entry is None or entry.remaining(now) <= 0:
             return None
         return self._ready(entry, query, listener, now)
 

@@ -17,6 +17,7 @@ from kubedns import metrics
 from kubedns.answers.table import Answers
 from kubedns.server.entries import Denial, Kept
 from kubedns.server.lifecycle import Server
+from plugins.cache.anew import Anew
 from plugins.cache.listener import Normal
 from plugins.cache.store import Entry
 from plugins.loadbalance.turning import Turning
@@ -148,7 +149,7 @@ def test_blocks_that_say_the_same_have_a_cache_each(hosts: Any) -> None:
     run(told())
 
 
-HELD = (Kept, Denial, Answers, Turning, Normal)
+HELD = (Kept, Denial, Answers, Turning, Normal, Anew)
 
 
 def held() -> Counter[str]:

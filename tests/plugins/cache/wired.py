@@ -37,6 +37,7 @@ class Side:
         kind: type[Cache] = Cache,
         entries: int = 1024,
         before: tuple[tuple[str, Plugin], ...] = (),
+        denials: bool = True,
     ) -> None:
         options = read_options(directive(line), ServerBlock((".",)))
         self.now = 1000.0
@@ -45,7 +46,7 @@ class Side:
         self.upstream = upstream
         self.wirecache = WireCache()
         chain = link_chain([*before, ("cache", self.cache), ("upstream", upstream)])
-        served = [Served(".", chain, (), cacheable=True, denials=True)]
+        served = [Served(".", chain, (), cacheable=True, denials=denials)]
         self.dispatcher = Dispatcher("dns://:53", served, stepper, any_class=True, wirecache=self.wirecache)
 
     def get(self, datagram: bytes, now: float, client: Peer = UDP) -> bytes | None:
