@@ -34,12 +34,14 @@ if TYPE_CHECKING:
     from kubedns.wire.query import Query
 
 
-def test_what_is_only_true_for_a_time_is_asked_for() -> None:
+@pytest.mark.parametrize("seconds", [1000, 10], ids=["longer than its TTL", "shorter"])
+def test_what_is_only_true_for_a_time_is_asked_for(seconds: float) -> None:
     def told(stepper: Stepper) -> None:
         side = Answering("cache 30", stepper)
-        side.upstream.until = side.now + 1000
+        side.upstream.until = side.now + seconds
         side.keep(PLAIN)
-        side.now += 30
+        side.now += min(seconds, 30)
+        side.upstream.until += 1000
         assert ttl_of(side.ask(PLAIN)) == 30
         assert (side.spared, side.upstream.resolved) == (0, 1)
 
