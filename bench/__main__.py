@@ -151,19 +151,19 @@ class Bench:
         api.load(FOLDER / "cluster.json")
         kubeconfig = api.kubeconfig(FOLDER / "kubeconfig")
         upstream = stack.enter_context(start_echo("upstream", programs.echo, FOLDER, asking, upstream=True))
-        ours = [stack.enter_context(start_echo(ECHO, programs.echo, FOLDER, self._core))]
-        self._await(ours[0], echo=True)
-        for name, form in ((KUBEADM, self._form), (CACHED, only(CACHED_FORM, self._form.only))):
-            ours.append(self._start_kubedns(stack, name, form, upstream.port))
-        first = ours[1]
-        assert isinstance(first, Kubedns)  # noqa: S101 - made above
-        self.corefile = corefile(self._form, first.ports)
+        echo = stack.enter_context(start_echo(ECHO, programs.echo, FOLDER, self._core))
+        self._await(echo, echo=True)
+        ours = [
+            self._start_kubedns(stack, name, form, upstream.port)
+            for name, form in ((KUBEADM, self._form), (CACHED, only(CACHED_FORM, self._form.only)))
+        ]
+        self.corefile = corefile(self._form, ours[0].ports)
         others = []
         for peer in self.peers:
             server = stack.enter_context(peer.start(FOLDER, self._core, upstream.port, kubeconfig))
             self._await(server)
             others.append(server)
-        return Started(programs, api, kubeconfig, upstream.port, ours, others)
+        return Started(programs, api, kubeconfig, upstream.port, [echo, *ours], others)
 
     def _start_kubedns(self, stack: ExitStack, name: str, form: Form, upstream: int) -> Kubedns:
         server = stack.enter_context(Kubedns(name, self._core, form, upstream, FOLDER))

@@ -15,6 +15,7 @@ from kubedns.cluster.index import Index
 from kubedns.cluster.manifests import ManifestSource
 from kubedns.cluster.reading import Filters, ManifestError
 from kubedns.cluster.selector import parse_selector
+from tests.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -333,9 +334,7 @@ def test_a_cancelled_source_leaves_no_child(tmp_path: Path, monkeypatch: pytest.
         before = children()
         watched = Watched(path)
         task = asyncio.create_task(watched.source.start())
-        async with asyncio.timeout(10):
-            while children() == before:  # noqa: ASYNC110 - a process of another kind than asyncio's events
-                await asyncio.sleep(0.01)
+        await until(lambda: children() != before)
         task.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await task

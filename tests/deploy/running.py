@@ -162,7 +162,7 @@ def running(
         finally:
             _runc(state, "delete", "--force", identity)
             told, _ = process.communicate(timeout=PATIENCE)
-            print(told)  # noqa: T201, shown where a test fails
+            print(told)  # noqa: T201 - shown where a test fails
 
 
 def _runc(state: Path, *arguments: str) -> subprocess.CompletedProcess[str]:

@@ -159,7 +159,7 @@ def test_figures(started: Started, image: Path, capsys: pytest.CaptureFixture[st
     size = sum(path.stat().st_size for path in image.rglob("*") if path.is_file() and not path.is_symlink())
     resident = started.container.status("VmRSS")
     with capsys.disabled():
-        print(  # noqa: T201
+        print(  # noqa: T201 - figures
             f"\n    image {size / 1e6:.0f} MB, answers after {started.answering:.2f} s, "
             f"ready after {started.ready:.2f} s, resident {resident}"
         )

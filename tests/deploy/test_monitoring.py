@@ -109,7 +109,7 @@ class Prometheus:
 
     def get(self, path: str, **values: str) -> Any:
         url = f"{self._url}{path}?{urllib.parse.urlencode(values)}"
-        with urllib.request.urlopen(url, timeout=PATIENCE) as reply:  # noqa: S310, our own
+        with urllib.request.urlopen(url, timeout=PATIENCE) as reply:  # noqa: S310 - our own
             return json.load(reply)["data"]
 
     def answers(self) -> bool:

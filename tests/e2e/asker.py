@@ -70,7 +70,7 @@ class Datagrams(asyncio.DatagramProtocol):
     def port(self) -> int:
         return int(self.transport.get_extra_info("sockname")[1])
 
-    def datagram_received(self, data: bytes, addr: Any) -> None:  # noqa: ARG002
+    def datagram_received(self, data: bytes, addr: Any) -> None:  # noqa: ARG002 - asyncio's own
         waiter = self.waiting.pop(data[:2], None)
         if waiter is not None and not waiter.done():
             waiter.set_result(data)
@@ -214,13 +214,13 @@ async def main(address: str, rate: float) -> None:
         asking.add(task)
         task.add_done_callback(asking.discard)
         if number == 0:
-            print("asking", flush=True)  # noqa: T201, what the test waits for
+            print("asking", flush=True)  # noqa: T201 - what the test waits for
         await asyncio.sleep(max(0, start + (number + 1) / rate - time.monotonic()))
         if ended.is_set():
             break
     await asyncio.gather(*asking)
     asker.close()
-    print(json.dumps(asdict(asker.report)))  # noqa: T201
+    print(json.dumps(asdict(asker.report)))  # noqa: T201 - as above
 
 
 if __name__ == "__main__":

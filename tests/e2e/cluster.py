@@ -306,7 +306,7 @@ class Cluster:
     def _guarded(self, call: Any, *arguments: Any) -> None:
         try:
             call(*arguments)
-        except BaseException as error:  # noqa: BLE001, the test raises it
+        except BaseException as error:  # noqa: BLE001 - the test raises it
             self.troubles.append(error)
 
     def _stop(self) -> None:

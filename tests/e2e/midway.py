@@ -18,7 +18,7 @@ def main(folder: Path, how: str) -> None:
         pids = cluster.network.world.pids()
         spaces = {str(link.readlink()) for pid in pids for link in Path(f"/proc/{pid}/ns").iterdir()}
         own = {str(link.readlink()) for link in Path("/proc/self/ns").iterdir()}
-        print(json.dumps({"pids": pids, "namespaces": sorted(spaces - own)}), flush=True)  # noqa: T201
+        print(json.dumps({"pids": pids, "namespaces": sorted(spaces - own)}), flush=True)  # noqa: T201 - what the test reads
         if how == "raise":
             raise RuntimeError("midway")
         time.sleep(3600)

@@ -32,7 +32,7 @@ def tell(record_property: Callable[[str, object], None], capsys: pytest.CaptureF
     def tell(text: str) -> None:
         record_property("figure", text)
         with capsys.disabled():
-            print(f"\n    {text}")  # noqa: T201
+            print(f"\n    {text}")  # noqa: T201 - as said
 
     return tell
 

@@ -6,7 +6,7 @@ import re
 import shutil
 import subprocess
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
@@ -101,11 +101,11 @@ class Scrape:
 
     def counts(self, name: str, *labels: str, zone: str = ".") -> dict[str, float]:
         """Return a zone's samples, by the values of some labels."""
-        found: Counter[str] = Counter()
+        found: defaultdict[str, float] = defaultdict(float)
         for family in self.families.values():
             for sample in family.samples:
                 if sample.name == name and sample.labels.get("zone", zone) == zone:
-                    found[" ".join(sample.labels[label] for label in labels)] += sample.value  # type: ignore[assignment]
+                    found[" ".join(sample.labels[label] for label in labels)] += sample.value
         return {key: value for key, value in found.items() if value}
 
 

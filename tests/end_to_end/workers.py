@@ -198,7 +198,7 @@ class Load:
             due = dict.fromkeys(clients, time.monotonic())
             for client in clients:
                 client.connect((LOOPBACK, self._port))
-                selector.register(client, selectors.EVENT_READ)
+                selector.register(client, selectors.EVENT_READ, client)
             ident = 0
             while asked or not self._ended.is_set():
                 now = time.monotonic()
@@ -213,7 +213,7 @@ class Load:
                         with contextlib.suppress(ConnectionRefusedError):
                             client.send(ident.to_bytes(2, "big") + self._message[2:])
                 for key, _ in selector.select(0.002):
-                    self._receive(key.fileobj, asked)  # type: ignore[arg-type]
+                    self._receive(key.data, asked)
 
     def _receive(self, client: socket.socket, asked: dict[socket.socket, tuple[int, float]]) -> None:
         try:

@@ -2,7 +2,7 @@
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any, Self, TypeVar
 
@@ -13,6 +13,7 @@ from kubedns.listeners.sockets import open_tcp, open_udp
 from kubedns.listeners.tcp import ConnectionLimit, TcpListener, TcpSettings
 from kubedns.listeners.udp import UdpListener
 from kubedns.wire.client import Client
+from tests.waiting import until
 
 T = TypeVar("T")
 
@@ -22,12 +23,6 @@ PATIENCE = 10.0  # seconds for what should take milliseconds
 def run(coroutine: Coroutine[Any, Any, T]) -> T:
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(coroutine)
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(PATIENCE):
-        while not condition():  # noqa: ASYNC110 - what is waited for lies in the code under test
-            await asyncio.sleep(0.01)
 
 
 def echo(message: bytes, _client: Client, _now: float) -> bytes:

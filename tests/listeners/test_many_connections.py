@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from kubedns.listeners.tcp import ConnectionLimit, TcpListener, TcpSettings
-from tests.listeners.running import UdpAsker, connection, framed, port_of, run, tcp, udp, until
+from tests.listeners.running import UdpAsker, connection, framed, port_of, run, tcp, udp
+from tests.waiting import until
 
 MANY = 10_000
 QUERY = b"q" * 12

@@ -10,7 +10,8 @@ import pytest
 from kubedns.listeners.counters import TcpCounters
 from kubedns.listeners.tcp import MESSAGES_A_TURN, ConnectionLimit, TcpSettings
 from kubedns.wire.client import Client
-from tests.listeners.running import PATIENCE, connection, framed, port_of, run, tcp, until
+from tests.listeners.running import PATIENCE, connection, framed, port_of, run, tcp
+from tests.waiting import until
 
 A, B, C = b"a" * 12, b"b" * 20, b"c" * 600
 COARSE = 0.75  # seconds that a deadline may be late: two ticks of the sweep, and a busy machine

@@ -13,7 +13,8 @@ from kubedns.listeners.mmsg import IPV4, IPV6, Sender
 from kubedns.listeners.portable import PortableSender
 from kubedns.listeners.udp import UdpClient
 from kubedns.wire.client import Client
-from tests.listeners.running import PATIENCE, UdpAsker, echo, port_of, run, udp, until
+from tests.listeners.running import PATIENCE, UdpAsker, echo, port_of, run, udp
+from tests.waiting import until
 
 pytestmark = pytest.mark.parametrize("portable", [False, True], ids=["mmsg", "portable"])
 
@@ -25,8 +26,8 @@ QUERY = bytes(range(40))
     [
         ("127.0.0.1", "127.0.0.1"),
         ("0.0.0.0", "127.0.0.1"),  # noqa: S104 - the case at hand
-        ("0.0.0.0", "127.0.0.2"),  # noqa: S104
-        ("0.0.0.0", "127.0.0.5"),  # noqa: S104
+        ("0.0.0.0", "127.0.0.2"),  # noqa: S104 - as above
+        ("0.0.0.0", "127.0.0.5"),  # noqa: S104 - as above
         ("::", "127.0.0.5"),
         ("", "127.0.0.1"),
         ("", "127.0.0.5"),

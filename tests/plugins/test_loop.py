@@ -18,6 +18,7 @@ from kubedns.wire.query import parse_query
 from kubedns.wire.reply import Reply
 from plugins import loop
 from tests.plugins.helpers import answering, directive, placed, query
+from tests.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Coroutine
@@ -76,9 +77,7 @@ class Server:
         return parse_query(probe, Peer("udp", client or self._client, ("127.0.0.1", self.port)))
 
     async def idle(self) -> None:
-        async with asyncio.timeout(PATIENCE):
-            while self.plugin._task is not None:  # noqa: ASYNC110, SLF001 - what tells that it probes no more
-                await asyncio.sleep(0.01)
+        await until(lambda: self.plugin._task is None)  # noqa: SLF001 - what tells that it probes no more
 
 
 @asynccontextmanager

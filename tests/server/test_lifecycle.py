@@ -18,6 +18,7 @@ from kubedns.server import lifecycle, parts
 from kubedns.server.lifecycle import Server
 from kubedns.wire.client import Peer
 from tests.loading import load
+from tests.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Coroutine, Iterator
@@ -221,9 +222,8 @@ async def a_query_waits(folder: Path) -> AsyncIterator[tuple[Server, Any, socket
         client.connect((address.host, address.port))
         client.setblocking(False)
         client.send(QUESTION)
+        await until(lambda: plugin.entered)
         async with asyncio.timeout(5):
-            while not plugin.entered:  # noqa: ASYNC110 - the plugin of a third party
-                await asyncio.sleep(0.01)
             await running.reload(configured(new))
         yield running, plugin, client
         await running.close()
@@ -245,9 +245,7 @@ def test_a_plugin_is_stopped_behind_its_last_query(tmp_path: Path) -> None:
             assert not plugin.stopped
             plugin.may.set()
             assert await rcode(client) == 0
-            async with asyncio.timeout(5):
-                while not plugin.stopped:  # noqa: ASYNC110 - as above
-                    await asyncio.sleep(0.01)
+            await until(lambda: plugin.stopped)
 
     run(main())
 
@@ -257,9 +255,7 @@ def test_a_plugin_is_stopped_though_a_query_waits_for_ever(tmp_path: Path, monke
 
     async def main() -> None:
         async with a_query_waits(tmp_path) as (_, plugin, _client):
-            async with asyncio.timeout(5):
-                while not plugin.stopped:  # noqa: ASYNC110 - as above
-                    await asyncio.sleep(0.01)
+            await until(lambda: plugin.stopped)
             plugin.may.set()
 
     run(main())

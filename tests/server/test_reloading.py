@@ -21,6 +21,7 @@ from kubedns.server.lifecycle import Server
 from kubedns.server.loading import Loader
 from kubedns.server.reloading import Reloader
 from plugins import reload
+from tests.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
 
     Begin = Callable[[str], AbstractAsyncContextManager["Running"]]
 
-TIME_ENOUGH = 20  # seconds
 START = ".:0 {\n    bind 127.0.0.1\n    reload 20ms 0s\n    whoami\n}\n"
 WITHOUT = START.replace("    reload 20ms 0s\n", "")
 BAD = START.replace("whoami", "whoamix")
@@ -72,9 +72,7 @@ class Running:
     async def look(self, times: int = 2) -> None:
         """Return once the file, as it is now, has been looked at from beginning to end."""
         wanted = self.loader.looks + 2 * times + 1  # a look reads twice where something is new
-        async with asyncio.timeout(TIME_ENOUGH):
-            while self.loader.looks < wanted:  # noqa: ASYNC110 - a thread counts
-                await asyncio.sleep(0.005)
+        await until(lambda: self.loader.looks >= wanted)
         async with self.reloader._turn:  # noqa: SLF001 - what the last look led to is over
             pass
 

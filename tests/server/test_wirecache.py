@@ -89,9 +89,9 @@ class Kept:
 
 
 def answer(
-    validity: Validity = UNTIL_RELOAD, name: bytes = b"\x07example\x03org\x00", **more: tuple[Count, ...]
+    validity: Validity = UNTIL_RELOAD, name: bytes = b"\x07example\x03org\x00", tallies: tuple[Count, ...] = ()
 ) -> Reply:
-    return Reply([address(name, FIRST, 30)], validity=validity, **more)  # type: ignore[arg-type]
+    return Reply([address(name, FIRST, 30)], validity=validity, tallies=tallies)
 
 
 def test_kept_at_the_second_asking_and_given_with_each_client_s_id() -> None:

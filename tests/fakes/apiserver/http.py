@@ -26,7 +26,7 @@ JSON = "application/json"
 _RESET: Final = struct.pack("ii", 1, 0)  # SO_LINGER with no time: close sends RST (socket(7))
 
 
-class Hangup(Exception):  # noqa: N818, the way a reply ends, not what went wrong with the server
+class Hangup(Exception):  # noqa: N818 - the way a reply ends, not what went wrong with the server
     """The connection is done with."""
 
 

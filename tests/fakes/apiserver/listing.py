@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from tests.fakes.apiserver.store import Store, Stored, Table
 
 FUTURE_WAIT = 3.0  # seconds that the watch cache waits for a version to come
-_TOKEN_VERSION = "meta.k8s.io/v1"  # noqa: S105, a format's name
+_TOKEN_VERSION = "meta.k8s.io/v1"  # noqa: S105 - a format's name
 
 
 class ContinueToken(msgspec.Struct, frozen=True, rename={"format": "v", "version": "rv"}):

@@ -159,7 +159,7 @@ async def _answer(control: Control, call: Call) -> Answer:
         value = getattr(control, call.method)(*call.arguments)
         if asyncio.iscoroutine(value):
             value = await value
-    except Exception as error:  # noqa: BLE001, the test is told
+    except Exception as error:  # noqa: BLE001 - the test is told
         return Answer(error=f"{type(error).__name__}: {error}")
     return Answer(value)
 

@@ -78,13 +78,6 @@ async def refused(plugin: Forward, one: Query | None = None, pass_on: Next = nob
     raise AssertionError(f"there was a reply: {reply.rcode} {reply.sections}")
 
 
-async def until(condition: Callable[[], bool], seconds: float = PATIENCE) -> None:
-    """Wait for something to come true; fail if it does not."""
-    async with asyncio.timeout(seconds):
-        while not condition():  # noqa: ASYNC110 - what is waited for has no event
-            await asyncio.sleep(0.01)
-
-
 async def gather(*work: Awaitable[Result]) -> list[Result]:
     return list(await asyncio.gather(*work))
 

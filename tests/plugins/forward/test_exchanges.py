@@ -17,8 +17,9 @@ from kubedns.wire.client import Peer
 from kubedns.wire.numbers import Rcode
 from kubedns.wire.query import parse_query
 from tests.fakes.upstream import Later, Upstream, answering, bound_pair, reply, silent
-from tests.plugins.forward.forwarding import LOOPS, addresses, asked, forwarding, gather, refused, run, until
+from tests.plugins.forward.forwarding import LOOPS, addresses, asked, forwarding, gather, refused, run
 from tests.plugins.helpers import CLIENT, SERVER, query
+from tests.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

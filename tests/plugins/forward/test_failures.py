@@ -13,8 +13,9 @@ from kubedns.upstream.statistics import statistics_of
 from kubedns.wire.numbers import Rcode
 from plugins.forward import metrics
 from tests.fakes.upstream import CLOSE, HOST, Later, Upstream, answering, closed_port, reply, silent
-from tests.plugins.forward.forwarding import LOOPS, addresses, asked, forwarding, gather, nobody, refused, run, until
+from tests.plugins.forward.forwarding import LOOPS, addresses, asked, forwarding, gather, nobody, refused, run
 from tests.plugins.helpers import query
+from tests.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

@@ -13,8 +13,9 @@ import pytest
 from kubedns.upstream.statistics import statistics_of
 from tests.fakes.apiserver.certificates import make_certificates
 from tests.fakes.upstream import HOST, Asked, bound_pair, reply
-from tests.plugins.forward.forwarding import addresses, asked, forwarding, gather, refused, run, until
+from tests.plugins.forward.forwarding import addresses, asked, forwarding, gather, refused, run
 from tests.plugins.helpers import query
+from tests.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable

@@ -9,8 +9,9 @@ from prometheus_client import CollectorRegistry, generate_latest
 from kubedns.metrics import Folded
 from plugins.forward.metrics import families, rcode_label
 from tests.fakes.upstream import HOST, Upstream, answering, closed_port, reply
-from tests.plugins.forward.forwarding import asked, forwarding, refused, run, until
+from tests.plugins.forward.forwarding import asked, forwarding, refused, run
 from tests.plugins.helpers import query
+from tests.waiting import until
 
 if TYPE_CHECKING:
     from tests.fakes.upstream import Asked

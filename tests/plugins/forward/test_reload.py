@@ -12,8 +12,9 @@ from kubedns.plugin.contract import ServerBlock, Shared, StartLaterError
 from kubedns.upstream.address import TRANSPORTS
 from plugins import forward
 from tests.fakes.upstream import HOST, Later, Upstream, answering, reply
-from tests.plugins.forward.forwarding import addresses, asked, forwarding, run, until
+from tests.plugins.forward.forwarding import addresses, asked, forwarding, run
 from tests.plugins.helpers import directive, query
+from tests.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
