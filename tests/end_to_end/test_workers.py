@@ -23,6 +23,7 @@ from tests.end_to_end.http import Answer, get, wait_for
 from tests.end_to_end.server import COMMAND, PATIENCE, SAMPLE, Ports, Server, run, serving
 from tests.end_to_end.workers import (
     CLIENTS,
+    ENOUGH,
     PATCHED,
     QUESTION,
     Load,
@@ -500,7 +501,7 @@ def test_metrics_are_those_of_all_processes_and_never_go_back(ports: Ports, tmp_
             assert value(shown, "kubedns_workers") == 3
             if round_ == 0:
                 victim = min(who_answers(port))
-                asked += CLIENTS
+                asked += ENOUGH
                 assert value(get(http, "/metrics").body, "coredns_dns_requests_total") == asked
                 # What a worker has told before it was killed stays.
                 kill(victim)
