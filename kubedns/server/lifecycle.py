@@ -150,6 +150,7 @@ class Server:
             await self._others.abandon(old)
             await parts.stop(started)
             raise
+        gc.freeze()  # nor what is there to stay
         stepper = self._stepper
         await self._switch(new, opened)
         if stepper is not None and old is not None:

@@ -44,6 +44,7 @@ async def stop(parts: Iterable[Any]) -> list[Exception]:
     for part in parts:
         if isinstance(part, Stops):
             failed += await _attempt("stopping", part, part.stop, MOST_STOPPING)
+            await asyncio.sleep(0)  # there may be thousands
     return failed
 
 
