@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 EXIT_FATAL = 1
 LONGEST_LINE = 4096  # characters; a stranger's name in it can't make it longer
 MOST_AT_ONCE = 4096  # octets that a pipe takes whole, so that lines of several processes don't mix (PIPE_BUF, pipe(7))
-MOST_OCTETS = 6  # of a character: UTF-8 has four, or none
+MOST_OCTETS = 10  # of a character that is written out, \UNNNNNNNN: UTF-8 has four at the most
 
 
 @dataclass(slots=True)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 from kubedns.cluster.addresses import pack_address
 from kubedns.cluster.objects import Endpoint, EndpointSlice, Kind, Namespace, Object, Pod, Service, kind_of_object
 from kubedns.cluster.places import AddressMap
-from kubedns.cluster.tokens import Serial, Token
+from kubedns.tokens import Serial, Token
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence, Sized

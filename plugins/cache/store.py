@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING
 
-from kubedns.cluster.tokens import Token
 from kubedns.emptying import emptying
 from kubedns.metrics import Count
 from kubedns.slices import in_slices
+from kubedns.tokens import Token
 from kubedns.wire.name import ROOT
 from kubedns.wire.reply import Reply
 from kubedns.wire.validity import NEVER, UNCHANGING, Validity

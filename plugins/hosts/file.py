@@ -7,10 +7,10 @@ import time
 from typing import TYPE_CHECKING
 from zlib import crc32
 
-from kubedns.cluster.tokens import Token
 from kubedns.log import plugin_log
 from kubedns.plugin.zones import Zones
 from kubedns.slices import in_slices
+from kubedns.tokens import Token
 from kubedns.watch import FileWatch, Following
 from kubedns.wire.validity import NEVER, Validity
 from plugins.hosts.table import HostsTable

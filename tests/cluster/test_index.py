@@ -11,7 +11,7 @@ from kubedns.cluster.objects import Endpoint, EndpointSlice, Namespace, Object, 
 
 if TYPE_CHECKING:
     from kubedns.cluster.objects import Kind
-    from kubedns.cluster.tokens import Token
+    from kubedns.tokens import Token
 
 A, B, C = (bytes([10, 0, 0, last]) for last in (1, 2, 3))
 WEB = Service("default", "web", cluster_ips=("10.0.0.1",))

@@ -10,10 +10,10 @@ from itertools import pairwise
 
 import pytest
 
-from kubedns.cluster.tokens import Serial
 from kubedns.metrics import Count
 from kubedns.server.turns import SENDINGS
 from kubedns.server.wirecache import LARGEST_REPLY, LONGEST_KEY, Keeping, Shelf, WireCache
+from kubedns.tokens import Serial
 from kubedns.wire.edns import Edns
 from kubedns.wire.numbers import Rcode, RRType
 from kubedns.wire.parse import parse_reply

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from kubedns.cluster.tokens import Serial, Token
 from kubedns.plugin.straight import Straight
+from kubedns.tokens import Serial, Token
 from kubedns.wire.name import labels, name
 from kubedns.wire.numbers import AA, AD, Rcode, RRType
 from kubedns.wire.parse import parse_reply

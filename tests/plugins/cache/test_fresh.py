@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kubedns.cluster.objects import kind_of_object
-from kubedns.cluster.tokens import Token
 from kubedns.plugin.contract import ServerBlock
+from kubedns.tokens import Token
 from kubedns.wire.records import address
 from kubedns.wire.reply import Reply
 from kubedns.wire.validity import NEVER, Validity
