@@ -220,7 +220,7 @@ class UdpListener:
     def _answer_one(self, one: _Socket, datagram: bytes, peer: bytes, now: float) -> None:
         try:
             reply = self.ready[one.ipv6](datagram, now) or self._ask(datagram, peer, now)
-        except Exception:  # noqa: BLE001 - as in _readable()
+        except Exception:  # noqa: BLE001 - whatever it is, it is counted and logged as for many
             self._failed()
         else:
             if reply is not None:
