@@ -20,15 +20,13 @@ if TYPE_CHECKING:
 EXIT_FATAL = 1
 LONGEST_LINE = 4096  # characters; a stranger's name in it can't make it longer
 MOST_AT_ONCE = 4096  # octets that a pipe takes whole, so that lines of several processes don't mix (PIPE_BUF, pipe(7))
-MOST_OCTETS = 10  # of a character that is written out, \UNNNNNNNN: UTF-8 has four at the most
 
 
 @dataclass(slots=True)
 class _Output:
     """How lines are written, for the whole process: set by the command line and by the debug plugin.
 
-    `leave` ends the process at once with a status. `waiting` are lines that are not written yet, `octets` how many they
-    have at the most.
+    `leave` ends the process at once with a status. `waiting` are lines that are not written yet, of so many `octets`.
     """
 
     debug: bool = False
@@ -89,8 +87,15 @@ class Log:
 
 
 def _wait(line: str) -> None:
-    """Have a line wait for the next write, together with those before it if one write can hold them all."""
-    octets = len(line) if line.isascii() else MOST_OCTETS * len(line)
+    r"""Have a line wait for the next write, together with those before it if one write can hold them all.
+
+    A character that standard output has no octets for is written as \uNNNN.
+    """
+    octets = len(line)
+    if not line.isascii():
+        encoding = sys.stdout.encoding or "utf-8"
+        encoded = line.encode(encoding, "backslashreplace")
+        line, octets = encoded.decode(encoding), len(encoded)
     if output.octets + octets > MOST_AT_ONCE:
         flush()
     output.waiting.append(line)
@@ -98,16 +103,13 @@ def _wait(line: str) -> None:
 
 
 def flush() -> None:
-    r"""Write the lines that wait; a character that standard output has no octets for, as \uNNNN."""
+    """Write the lines that wait."""
     if not output.waiting:
         return
     lines = "".join(output.waiting)
     output.waiting.clear()
     output.octets = 0
     try:
-        if not lines.isascii():
-            encoding = sys.stdout.encoding or "utf-8"
-            lines = lines.encode(encoding, "backslashreplace").decode(encoding)
         sys.stdout.write(lines)
         sys.stdout.flush()
     except (OSError, ValueError):
